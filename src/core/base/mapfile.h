@@ -1,0 +1,48 @@
+/*
+ * mapfile.h
+ *    Files: sources are opened carefully and read with pread; only images are mapped.
+ */
+#ifndef PK_MAPFILE_H
+#define PK_MAPFILE_H
+
+#include "core/base/status.h"
+
+/* Identity of a file; equal in all fields means unchanged. */
+typedef struct PkFileId
+{
+	uint64_t device, inode, size;
+	int64_t  mtime_ns, ctime_ns;
+} PkFileId;
+
+/*
+ * Open dir/name (name may be NULL: dir is the path) read-only and O_NONBLOCK, and check that it is
+ * a regular file (a FIFO, device or directory: PK_BAD_FILE, without waiting). id may be NULL.
+ */
+PkStatus pk_file_open(const char *dir, const char *name, int *fd, PkFileId *id, PkError *err);
+
+/* The identity of dir/name without reading it; checks as pk_file_open(). */
+PkStatus pk_file_identify(const char *dir, const char *name, PkFileId *id, PkError *err);
+
+/* Exactly len bytes from offset; a file that ends before: PK_BAD_FILE. name is for messages. */
+PkStatus pk_file_read(int fd, const char *name, void *out, size_t len, uint64_t offset,
+                      PkError *err);
+
+/* A whole small file (at most max_bytes: PK_BAD_FILE) as malloc'ed bytes with a NUL after them. */
+PkStatus pk_file_load(const char *dir, const char *name, size_t max_bytes, char **out, size_t *len,
+                      PkError *err);
+
+/* Write exactly len bytes at offset. */
+PkStatus pk_file_write(int fd, const char *name, const void *data, size_t len, uint64_t offset,
+                       PkError *err);
+
+typedef struct PkMapping
+{
+	const void *data;
+	size_t      size;
+} PkMapping;
+
+/* Map a whole regular file MAP_SHARED read-only; huge-page and random-access advice given. */
+PkStatus pk_map_open(const char *path, PkMapping *out, PkError *err);
+void     pk_map_close(PkMapping *mapping);
+
+#endif
