@@ -23,6 +23,10 @@ PkStatus pk_file_open(const char *dir, const char *name, int *fd, PkFileId *id, 
 /* The identity of dir/name without reading it; checks as pk_file_open(). */
 PkStatus pk_file_identify(const char *dir, const char *name, PkFileId *id, PkError *err);
 
+/* The identity of a file that is open; name is for messages. */
+PkStatus pk_file_reidentify(int fd, const char *name, PkFileId *id, PkError *err);
+bool     pk_file_id_equal(const PkFileId *a, const PkFileId *b);
+
 /* Exactly len bytes from offset; a file that ends before: PK_BAD_FILE. name is for messages. */
 PkStatus pk_file_read(int fd, const char *name, void *out, size_t len, uint64_t offset,
                       PkError *err);
@@ -35,13 +39,22 @@ PkStatus pk_file_load(const char *dir, const char *name, size_t max_bytes, char 
 PkStatus pk_file_write(int fd, const char *name, const void *data, size_t len, uint64_t offset,
                        PkError *err);
 
+/*
+ * The open file belongs to this process's user and nobody else may write it, else
+ * PK_NO_PERMISSION.
+ */
+PkStatus pk_file_check_private(int fd, const char *path, PkError *err);
+
 typedef struct PkMapping
 {
 	const void *data;
 	size_t      size;
 } PkMapping;
 
-/* Map a whole regular file MAP_SHARED read-only; huge-page and random-access advice given. */
+/*
+ * Map a whole regular file MAP_SHARED read-only; huge-page advice given. Only files that
+ * pk_file_check_private() accepts are mapped: nobody else can cut them short under the map.
+ */
 PkStatus pk_map_open(const char *path, PkMapping *out, PkError *err);
 void     pk_map_close(PkMapping *mapping);
 

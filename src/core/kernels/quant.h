@@ -27,7 +27,9 @@ size_t pk_quant_group(PkQuant quant);
 
 /*
  * A weight matrix W (N, K), y = W x, as it lies packed in an image. data is PK_ALIGNMENT-aligned
- * and belongs to the image. N is padded to PK_LANES and K to the group with zeros.
+ * and belongs to the image. N is padded to PK_LANES and K to the group with zeros. Blocks of
+ * PK_LANES rows lie one after another, each self-contained and pk_matrix_size(quant, PK_LANES, K)
+ * bytes long: a converter packs a range of rows alone and writes it where it belongs.
  */
 typedef struct PkMatrix
 {

@@ -46,6 +46,12 @@ PkStatus pk_config_parse(const char *json, size_t len, PkConfig *out, PkError *e
 /* Add the eos ids of generation_config.json. */
 PkStatus pk_config_parse_generation(const char *json, size_t len, PkConfig *config, PkError *err);
 
+/* Let id end a generation; an id beyond the vocabulary, or one that does already, is left out. */
+PkStatus pk_config_add_eos(PkConfig *config, int64_t id, PkError *err);
+
+/* The vocabulary has n_rows rows in the tensors; ids beyond them are dropped. */
+PkStatus pk_config_set_vocab(PkConfig *config, uint64_t n_rows, PkError *err);
+
 /* Check every field against its limits and each other (also of a config read from an image). */
 PkStatus pk_config_check(const PkConfig *config, PkError *err);
 

@@ -1,0 +1,248 @@
+/*
+ * sources.c
+ *    Which files make up a checkpoint, and whether they changed.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/alloc.h"
+#include "core/model/checkpoint.h"
+
+static PkStatus scan(PkSources *sources, PkError *err);
+static PkStatus check_directory(const char *dir, PkError *err);
+static PkStatus add_required(PkSources *sources, const char *name, PkError *err);
+static PkStatus add_optional(PkSources *sources, const char *name, bool *found, PkError *err);
+static PkStatus add_file(PkSources *sources, const char *name, PkError *err);
+static PkStatus add_weights(PkSources *sources, PkError *err);
+static PkStatus no_weights(const PkSources *sources, PkError *err);
+static PkStatus add_shards(PkSources *sources, PkError *err);
+static PkStatus add_shard(void *arg, const char *tensor, const char *shard, PkError *err);
+static int      compare_names(const void *a, const void *b);
+
+PkStatus
+pk_sources_scan(const char *dir, PkSources **out, PkError *err)
+{
+	void *memory, *copy;
+
+	PK_FORWARD(pk_calloc(1, sizeof(PkSources), &memory, err));
+
+	PkSources *sources = memory;
+	PkStatus   status = pk_calloc(strlen(dir) + 1, 1, &copy, err);
+
+	if (status == PK_OK)
+	{
+		sources->dir = memcpy(copy, dir, strlen(dir) + 1);
+		status = scan(sources, err);
+	}
+	if (status != PK_OK)
+	{
+		pk_sources_free(sources);
+		return status;
+	}
+	*out = sources;
+	return PK_OK;
+}
+
+static PkStatus
+scan(PkSources *sources, PkError *err)
+{
+	PK_FORWARD(check_directory(sources->dir, err));
+	PK_FORWARD(add_required(sources, "config.json", err));
+	PK_FORWARD(add_optional(sources, "generation_config.json", &sources->has_generation_config, err));
+	PK_FORWARD(add_required(sources, "tokenizer.json", err));
+	return add_weights(sources, err);
+}
+
+static PkStatus
+check_directory(const char *dir, PkError *err)
+{
+	struct stat info;
+
+	if (stat(dir, &info) != 0)
+	{
+		int saved_errno = errno;
+
+		if (saved_errno == EACCES) /* opening a file in it gives the better message */
+			return PK_OK;
+		return pk_error_errno(err, saved_errno, "could not find the model directory \"%s\"", dir);
+	}
+	if (!S_ISDIR(info.st_mode))
+		return pk_error(err, PK_NO_FILE, "\"%s\" is not a directory", dir);
+	return PK_OK;
+}
+
+static PkStatus
+add_required(PkSources *sources, const char *name, PkError *err)
+{
+	PkStatus status = add_file(sources, name, err);
+
+	if (status == PK_NO_FILE)
+		pk_error_hint(err, status,
+		              "A checkpoint directory holds config.json, tokenizer.json and "
+		              "model.safetensors (or its shards and their index).");
+	return status;
+}
+
+static PkStatus
+add_optional(PkSources *sources, const char *name, bool *found, PkError *err)
+{
+	PkStatus status = add_file(sources, name, err);
+
+	*found = status == PK_OK;
+	return status == PK_NO_FILE ? PK_OK : status;
+}
+
+static PkStatus
+add_file(PkSources *sources, const char *name, PkError *err)
+{
+	PkFileId id;
+	void    *copy;
+
+	PK_FORWARD(pk_file_identify(sources->dir, name, &id, err));
+
+	void    *files = sources->files;
+	PkStatus status =
+		pk_grow(&files, &sources->n_room, sources->n_files + 1, sizeof(PkSourceFile), err);
+
+	sources->files = files;
+	if (status != PK_OK)
+		return status;
+	PK_FORWARD(pk_calloc(strlen(name) + 1, 1, &copy, err));
+	sources->files[sources->n_files].name = memcpy(copy, name, strlen(name) + 1);
+	sources->files[sources->n_files].id = id;
+	sources->n_files++;
+	return PK_OK;
+}
+
+/* As transformers: one file if there is one, else the index and its shards. */
+static PkStatus
+add_weights(PkSources *sources, PkError *err)
+{
+	bool has_single;
+
+	PK_FORWARD(add_optional(sources, "model.safetensors", &has_single, err));
+	if (has_single)
+	{
+		sources->first_shard = sources->n_files - 1;
+		sources->n_shards = 1;
+		return PK_OK;
+	}
+	PK_FORWARD(add_optional(sources, PK_INDEX_NAME, &sources->has_index, err));
+	if (!sources->has_index)
+		return no_weights(sources, err);
+	sources->first_shard = sources->n_files;
+	return add_shards(sources, err);
+}
+
+static PkStatus
+no_weights(const PkSources *sources, PkError *err)
+{
+	static const char *const other[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
+	PkFileId                 id;
+
+	pk_error(err, PK_NO_FILE, "\"%s\" has neither model.safetensors nor %s", sources->dir,
+	         PK_INDEX_NAME);
+	for (size_t i = 0; i < PK_LENGTH(other); i++)
+		if (pk_file_identify(sources->dir, other[i], &id, NULL) == PK_OK)
+			return pk_error_hint(err, PK_NO_FILE,
+			                     "It has %s; load it with transformers and save it with "
+			                     "save_pretrained(), which writes safetensors.", other[i]);
+	return PK_NO_FILE;
+}
+
+static PkStatus
+add_shards(PkSources *sources, PkError *err)
+{
+	char  *json;
+	size_t len;
+
+	PK_FORWARD(pk_file_load(sources->dir, PK_INDEX_NAME, PK_INDEX_BYTES_MAX, &json, &len, err));
+
+	PkStatus status = pk_index_walk(json, len, add_shard, sources, err);
+
+	free(json);
+	PK_FORWARD(status);
+	if (sources->n_shards == 0)
+		return pk_error(err, PK_BAD_FILE, "%s names no shard", PK_INDEX_NAME);
+	qsort(sources->files + sources->first_shard, sources->n_shards, sizeof(PkSourceFile),
+	      compare_names);
+	return PK_OK;
+}
+
+static PkStatus
+add_shard(void *arg, const char *tensor, const char *shard, PkError *err)
+{
+	PkSources *sources = arg;
+
+	(void) tensor;
+	/* from the end: neighbours in the index mostly share a shard */
+	for (size_t i = sources->n_files; i > sources->first_shard; i--)
+		if (strcmp(sources->files[i - 1].name, shard) == 0)
+			return PK_OK;
+	if (sources->n_shards == PK_SHARDS_MAX)
+		return pk_error(err, PK_UNSUPPORTED, "%s names more than %d shards", PK_INDEX_NAME,
+		                PK_SHARDS_MAX);
+
+	PkStatus status = add_file(sources, shard, err);
+
+	if (status == PK_NO_FILE)
+		pk_error_hint(err, status, "%s names this shard; the checkpoint is incomplete.",
+		              PK_INDEX_NAME);
+	PK_FORWARD(status);
+	sources->n_shards++;
+	return PK_OK;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(((const PkSourceFile *) a)->name, ((const PkSourceFile *) b)->name);
+}
+
+PkHash128
+pk_sources_key(const PkSources *sources)
+{
+	/* each file is one record, hashed; the key is the hash of the records in their fixed order */
+	PkHash128 chain = {{0}};
+
+	for (size_t i = 0; i < sources->n_files; i++)
+	{
+		const PkSourceFile *file = &sources->files[i];
+		struct
+		{
+			PkHash128 before, name;
+			PkFileId  id;
+		} record;
+
+		memset(&record, 0, sizeof(record));
+		record.before = chain;
+		record.name = pk_hash128(file->name, strlen(file->name));
+		record.id = file->id;
+		chain = pk_hash128(&record, sizeof(record));
+	}
+	return chain;
+}
+
+uint64_t
+pk_sources_size(const PkSources *sources)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < sources->n_files; i++)
+		size += sources->files[i].id.size;
+	return size;
+}
+
+void
+pk_sources_free(PkSources *sources)
+{
+	if (sources == NULL)
+		return;
+	for (size_t i = 0; i < sources->n_files; i++)
+		free(sources->files[i].name);
+	free(sources->files);
+	free(sources->dir);
+	free(sources);
+}

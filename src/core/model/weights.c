@@ -1,0 +1,316 @@
+/*
+ * weights.c
+ *    Tensor names of GPTNeoXForCausalLM (transformers) to slots.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/alloc.h"
+#include "core/model/weights.h"
+
+typedef enum Dim
+{
+	DIM_1,
+	DIM_E,
+	DIM_3E,
+	DIM_F,
+	DIM_V
+} Dim;
+
+typedef struct RoleInfo
+{
+	const char *name; /* within its layer */
+	Dim         rows, cols;
+	PkForm      form;
+} RoleInfo;
+
+static const RoleInfo roles[PK_N_ROLES] = {
+	[PK_ROLE_EMBED_IN] = {"embed_in.weight", DIM_V, DIM_E, PK_FORM_ROWS},
+	[PK_ROLE_LN1_GAIN] = {"input_layernorm.weight", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_LN1_BIAS] = {"input_layernorm.bias", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_LN2_GAIN] = {"post_attention_layernorm.weight", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_LN2_BIAS] = {"post_attention_layernorm.bias", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_QKV] = {"attention.query_key_value.weight", DIM_3E, DIM_E, PK_FORM_MATRIX},
+	[PK_ROLE_QKV_BIAS] = {"attention.query_key_value.bias", DIM_3E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_DENSE] = {"attention.dense.weight", DIM_E, DIM_E, PK_FORM_MATRIX},
+	[PK_ROLE_DENSE_BIAS] = {"attention.dense.bias", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_H_TO_4H] = {"mlp.dense_h_to_4h.weight", DIM_F, DIM_E, PK_FORM_MATRIX},
+	[PK_ROLE_H_TO_4H_BIAS] = {"mlp.dense_h_to_4h.bias", DIM_F, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_4H_TO_H] = {"mlp.dense_4h_to_h.weight", DIM_E, DIM_F, PK_FORM_MATRIX},
+	[PK_ROLE_4H_TO_H_BIAS] = {"mlp.dense_4h_to_h.bias", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_LN_GAIN] = {"final_layer_norm.weight", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_LN_BIAS] = {"final_layer_norm.bias", DIM_E, DIM_1, PK_FORM_VECTOR},
+	[PK_ROLE_EMBED_OUT] = {"embed_out.weight", DIM_V, DIM_E, PK_FORM_MATRIX},
+};
+
+/* Buffers that old checkpoints carry; the masks and frequencies are computed. */
+static const char *const buffers[] = {
+	"attention.bias",
+	"attention.masked_bias",
+	"attention.rotary_emb.inv_freq",
+};
+
+#define SLOT_SKIPPED SIZE_MAX
+
+static PkStatus bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding,
+                         PkError *err);
+static PkStatus bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding,
+                         PkError *err);
+static bool     find_slot(const char *name, const PkConfig *config, size_t *slot);
+static bool     find_layer_slot(const char *name, const PkConfig *config, size_t *slot);
+static bool     find_role(const char *name, PkRole first, PkRole last, PkRole *out);
+static bool     has_slot(const PkConfig *config, PkRole role);
+static PkStatus check_complete(const PkConfig *config, PkBinding *binding, PkError *err);
+static PkStatus check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role,
+                            PkError *err);
+static const char *quote_name(const PkTensor *tensor, char *out, size_t size);
+
+size_t
+pk_n_slots(const PkConfig *config)
+{
+	return (size_t) config->num_hidden_layers * PK_ROLES_PER_LAYER + PK_N_ROLES -
+	       PK_ROLES_PER_LAYER;
+}
+
+PkRole
+pk_slot_role(const PkConfig *config, size_t slot, uint32_t *layer)
+{
+	size_t n_layered = (size_t) config->num_hidden_layers * PK_ROLES_PER_LAYER;
+
+	*layer = 0;
+	if (slot < PK_ROLE_LN1_GAIN)
+		return (PkRole) slot;
+	slot -= PK_ROLE_LN1_GAIN;
+	if (slot < n_layered)
+	{
+		*layer = (uint32_t) (slot / PK_ROLES_PER_LAYER);
+		return (PkRole) (PK_ROLE_LN1_GAIN + slot % PK_ROLES_PER_LAYER);
+	}
+	return (PkRole) (PK_ROLE_LN_GAIN + (slot - n_layered));
+}
+
+PkForm
+pk_role_form(PkRole role)
+{
+	return roles[role].form;
+}
+
+static size_t
+dim_size(const PkConfig *config, Dim dim)
+{
+	switch (dim)
+	{
+		case DIM_E:
+			return config->hidden_size;
+		case DIM_3E:
+			return 3 * (size_t) config->hidden_size;
+		case DIM_F:
+			return config->intermediate_size;
+		case DIM_V:
+			return config->vocab_size;
+		default:
+			return 1;
+	}
+}
+
+void
+pk_role_shape(const PkConfig *config, PkRole role, size_t *n_rows, size_t *n_cols)
+{
+	*n_rows = dim_size(config, roles[role].rows);
+	*n_cols = dim_size(config, roles[role].cols);
+}
+
+const char *
+pk_slot_name(const PkConfig *config, size_t slot, char out[PK_SLOT_NAME_ROOM])
+{
+	uint32_t layer;
+	PkRole   role = pk_slot_role(config, slot, &layer);
+
+	if (role >= PK_ROLE_LN1_GAIN && role <= PK_ROLE_4H_TO_H_BIAS)
+		snprintf(out, PK_SLOT_NAME_ROOM, "layers.%u.%s", layer, roles[role].name);
+	else
+		snprintf(out, PK_SLOT_NAME_ROOM, "%s", roles[role].name);
+	return out;
+}
+
+PkStatus
+pk_weights_bind(const PkTensorList *tensors, PkConfig *config, PkBinding *out, PkError *err)
+{
+	void *memory;
+
+	out->n_slots = pk_n_slots(config);
+	PK_FORWARD(pk_calloc(out->n_slots, sizeof(PkTensor *), &memory, err));
+	out->tensors = memory;
+
+	PkStatus status = bind_all(tensors, config, out, err);
+
+	if (status != PK_OK)
+		pk_binding_free(out);
+	return status;
+}
+
+void
+pk_binding_free(PkBinding *binding)
+{
+	free(binding->tensors);
+	memset(binding, 0, sizeof(*binding));
+}
+
+static PkStatus
+bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding, PkError *err)
+{
+	for (size_t i = 0; i < tensors->n; i++)
+		PK_FORWARD(bind_one(&tensors->items[i], config, binding, err));
+
+	const PkTensor *embed_in = binding->tensors[PK_ROLE_EMBED_IN];
+
+	if (embed_in != NULL && embed_in->n_dims == 2)
+		PK_FORWARD(pk_config_set_vocab(config, embed_in->shape[0], err));
+	return check_complete(config, binding, err);
+}
+
+static PkStatus
+bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding, PkError *err)
+{
+	char   quoted[120];
+	size_t slot;
+
+	if (!find_slot(tensor->name, config, &slot))
+		return pk_error(err, PK_BAD_FILE, "unexpected tensor %s",
+		                quote_name(tensor, quoted, sizeof(quoted)));
+	if (slot == SLOT_SKIPPED)
+		return PK_OK;
+	if (binding->tensors[slot] != NULL) /* once with "gpt_neox.", once without */
+		return pk_error(err, PK_BAD_FILE, "tensor %s is there twice",
+		                quote_name(tensor, quoted, sizeof(quoted)));
+	if (tensor->dtype == PK_DTYPE_OTHER)
+		return pk_error(err, PK_BAD_FILE, "tensor %s has dtype %s; F16, BF16 or F32 is needed",
+		                quote_name(tensor, quoted, sizeof(quoted)), tensor->dtype_name);
+	binding->tensors[slot] = tensor;
+	return PK_OK;
+}
+
+static bool
+find_slot(const char *name, const PkConfig *config, size_t *slot)
+{
+	static const char prefix[] = "gpt_neox.", layers[] = "layers.";
+	PkRole            role;
+
+	if (strncmp(name, prefix, strlen(prefix)) == 0)
+		name += strlen(prefix);
+	if (strncmp(name, layers, strlen(layers)) == 0)
+		return find_layer_slot(name + strlen(layers), config, slot);
+
+	if (find_role(name, PK_ROLE_EMBED_IN, PK_ROLE_EMBED_IN, &role))
+		*slot = PK_ROLE_EMBED_IN;
+	else if (find_role(name, PK_ROLE_LN_GAIN, PK_ROLE_EMBED_OUT, &role))
+		*slot = pk_n_slots(config) - PK_N_ROLES + role;
+	else
+		return false;
+	/* tied: transformers computes with embed_in, whatever the file says */
+	if (role == PK_ROLE_EMBED_OUT && config->tie_word_embeddings)
+		*slot = SLOT_SKIPPED;
+	return true;
+}
+
+/* name is what follows "layers.": the number of the layer and the name within it. */
+static bool
+find_layer_slot(const char *name, const PkConfig *config, size_t *slot)
+{
+	uint32_t layer = 0;
+	size_t   n_digits = 0;
+	PkRole   role;
+
+	while (n_digits < 5 && name[n_digits] >= '0' && name[n_digits] <= '9')
+		layer = layer * 10 + (uint32_t) (name[n_digits++] - '0');
+	if (n_digits == 0 || (n_digits > 1 && name[0] == '0') || name[n_digits] != '.' ||
+	    layer >= config->num_hidden_layers)
+		return false;
+	name += n_digits + 1;
+
+	for (size_t i = 0; i < PK_LENGTH(buffers); i++)
+	{
+		if (strcmp(name, buffers[i]) == 0)
+		{
+			*slot = SLOT_SKIPPED;
+			return true;
+		}
+	}
+	if (!find_role(name, PK_ROLE_LN1_GAIN, PK_ROLE_4H_TO_H_BIAS, &role) || !has_slot(config, role))
+		return false;
+	*slot = (size_t) layer * PK_ROLES_PER_LAYER + role;
+	return true;
+}
+
+static bool
+find_role(const char *name, PkRole first, PkRole last, PkRole *out)
+{
+	for (PkRole role = first; role <= last; role++)
+	{
+		if (strcmp(name, roles[role].name) == 0)
+		{
+			*out = role;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Models without attention_bias have no tensor for two of the biases. */
+static bool
+has_slot(const PkConfig *config, PkRole role)
+{
+	return config->attention_bias || (role != PK_ROLE_QKV_BIAS && role != PK_ROLE_DENSE_BIAS);
+}
+
+static PkStatus
+check_complete(const PkConfig *config, PkBinding *binding, PkError *err)
+{
+	if (config->tie_word_embeddings)
+		binding->tensors[binding->n_slots - 1] = binding->tensors[PK_ROLE_EMBED_IN];
+	for (size_t slot = 0; slot < binding->n_slots; slot++)
+	{
+		uint32_t layer;
+		PkRole   role = pk_slot_role(config, slot, &layer);
+		char     name[PK_SLOT_NAME_ROOM];
+
+		if (binding->tensors[slot] != NULL)
+			PK_FORWARD(check_shape(binding->tensors[slot], config, role, err));
+		else if (has_slot(config, role))
+			return pk_error(err, PK_BAD_FILE, "tensor %s%s is missing",
+			                role == PK_ROLE_EMBED_OUT ? "" : "gpt_neox.",
+			                pk_slot_name(config, slot, name));
+	}
+	return PK_OK;
+}
+
+static PkStatus
+check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role, PkError *err)
+{
+	size_t n_rows, n_cols;
+	char   name[120], shape[120], wanted[60];
+
+	pk_role_shape(config, role, &n_rows, &n_cols);
+	if (pk_role_form(role) == PK_FORM_VECTOR)
+	{
+		if (tensor->n_dims == 1 && tensor->shape[0] == n_rows)
+			return PK_OK;
+		snprintf(wanted, sizeof(wanted), "(%zu)", n_rows);
+	}
+	else
+	{
+		if (tensor->n_dims == 2 && tensor->shape[0] == n_rows && tensor->shape[1] == n_cols)
+			return PK_OK;
+		snprintf(wanted, sizeof(wanted), "(%zu, %zu)", n_rows, n_cols);
+	}
+	return pk_error(err, PK_BAD_FILE, "tensor %s has shape %s; config.json asks for %s",
+	                quote_name(tensor, name, sizeof(name)),
+	                pk_tensor_shape_text(tensor, shape, sizeof(shape)), wanted);
+}
+
+static const char *
+quote_name(const PkTensor *tensor, char *out, size_t size)
+{
+	return pk_error_quote(out, size, tensor->name, strlen(tensor->name));
+}
