@@ -19,13 +19,13 @@ JOBS ?= 2
 RUNNER ?=
 
 # Layers, lowest first, and what each may call (STYLE: the table of dependencies).
-LAYERS = base kernels model tokenizer sample infer engine
+LAYERS = base kernels tokenizer model sample infer engine
 BELOW_base =
 BELOW_kernels = base
-BELOW_model = kernels base
+BELOW_model = tokenizer kernels base
 BELOW_tokenizer = base
 BELOW_sample = kernels base
-BELOW_infer = model kernels base
+BELOW_infer = model tokenizer kernels base
 BELOW_engine = infer sample model tokenizer kernels base
 LIBS = -ljansson -lxxhash -licuuc -lm -lpthread -ldl
 
