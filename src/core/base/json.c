@@ -2,8 +2,9 @@
  * json.c
  *    jansson behind opaque nodes.
  *
- * jansson's own depth limit (2,048 levels) bounds recursion; memory is bounded by the size of the
- * text, which callers limit before they read a file.
+ * jansson's own depth limit (2,048 levels) bounds recursion. Callers limit the size of a text, but
+ * three bytes of it ("{},") cost some 250 bytes of nodes, so their number is limited too, before
+ * jansson sees the text.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,10 +13,16 @@
 #include "core/base/alloc.h"
 #include "core/base/json.h"
 
+/* More than the tokenizer.json of any published model has (about half a million merges as pairs). */
+#define CONTAINERS_MAX ((size_t) 1 << 20)
+#define ITEMS_MAX ((size_t) 1 << 22)
+
 struct PkJsonDoc
 {
 	json_t *root;
 };
+
+static bool is_bomb(const char *text, size_t len);
 
 static json_t *
 as_json(const PkJson *node)
@@ -35,6 +42,8 @@ pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, P
 	json_error_t problem;
 	void        *doc;
 
+	if (is_bomb(text, len))
+		return pk_error(err, PK_BAD_FILE, "%s has too many items", what);
 	PK_FORWARD(pk_calloc(1, sizeof(PkJsonDoc), &doc, err));
 
 	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
@@ -55,6 +64,29 @@ pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, P
 	*out = doc;
 	(*out)->root = root;
 	return PK_OK;
+}
+
+/* Counts brackets and commas outside of strings: at least as many as jansson would make nodes. */
+static bool
+is_bomb(const char *text, size_t len)
+{
+	size_t n_containers = 0, n_items = 0;
+	bool   in_string = false;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		char c = text[i];
+
+		if (in_string && c == '\\')
+			i++;
+		else if (c == '"')
+			in_string = !in_string;
+		else if (!in_string && (c == '[' || c == '{'))
+			n_containers++;
+		else if (!in_string && c == ',')
+			n_items++;
+	}
+	return n_containers > CONTAINERS_MAX || n_items > ITEMS_MAX;
 }
 
 const PkJson *
