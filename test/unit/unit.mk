@@ -96,7 +96,7 @@ headercheck:
 lint:
 	@.ci/lint/all.sh
 
-FORMATTED = $(shell git ls-files 'src/*.c' 'src/*.h' 'test/*.c' 'test/*.h' 'bench/*.c')
+FORMATTED = $(sort $(shell find src test bench -name '*.[ch]'))
 format:
 	clang-format -i $(FORMATTED)
 format-check:

@@ -1,0 +1,82 @@
+#!/bin/bash
+# layers.sh
+#    Reads every #include "..." of src/, test/ and bench/ against the table of allowed directions,
+#    and lets third-party headers into the one file that knows each. Usage: layers.sh [ROOT]
+set -euo pipefail
+cd "${1:-.}"
+
+# folder: what it may include (its own folder always). model holds the tokenizer's tables in its
+# images; the other siblings do not know each other.
+table='
+src/core/base:
+src/core/kernels: core/base
+src/core/model: core/base core/kernels core/tokenizer
+src/core/tokenizer: core/base
+src/core/sample: core/base core/kernels
+src/core/infer: core/base core/kernels core/model core/tokenizer
+src/core/engine: core/base core/kernels core/model core/tokenizer core/sample core/infer
+src/pg: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
+src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine cli
+'
+
+# header pattern -> the only file that may include it (nothing after the blank: no file at all)
+third_party='
+^jansson\.h$ src/core/base/json.c
+^xxhash\.h$ src/core/base/hash.c
+^unicode/ src/core/tokenizer/unicode.c
+^(cblas|openblas|f77blas)
+'
+
+main() {
+	local bad=0 file header
+	while IFS=: read -r file header; do
+		check_third_party "$file" "$header" || bad=1
+		case $file in src/core/*|src/pg/*|src/cli/*) check_direction "$file" "$header" || bad=1;; esac
+	done < <(grep -rHoE --include='*.[ch]' '^[ \t]*#[ \t]*include[ \t]*["<][^">]+' src |
+		sed -E 's/:[ \t]*#[ \t]*include[ \t]*["<]/:/')
+	[ $bad = 0 ] && echo "ok - includes follow the layers" || { echo "not ok - includes follow the layers"; exit 1; }
+}
+
+check_direction() {
+	local file=$1 header=$2 own allowed target
+	case $file in
+		src/core/*) own=$(dirname "$file");;
+		src/pg/*) own=src/pg;;
+		*) own=src/cli;;
+	esac
+	case $header in
+		core/*/*) target=$(dirname "$header");;
+		pg/*) target=pg;;
+		cli/*) target=cli;;
+		postgres.h|postgres_ext.h|fmgr.h|utils/*|catalog/*|storage/*|miscadmin.h|libpq-fe.h) target=postgresql;;
+		*) return 0;;
+	esac
+	if [ $target = postgresql ]; then
+		[ $own = src/pg ] && return 0
+		echo "$file: includes PostgreSQL's $header; only src/pg may"
+		return 1
+	fi
+	case $header in *_internal.h)
+		[ "src/$target" = "$own" ] && return 0
+		echo "$file: includes $header, internal to another folder"
+		return 1;;
+	esac
+	[ "src/$target" != "$own" ] || return 0
+	allowed=$(sed -n "s|^$own: *||p" <<<"$table")
+	case " $allowed " in *" $target "*) return 0;; esac
+	echo "$file: may not include $header (allowed: ${allowed:-libc})"
+	return 1
+}
+
+check_third_party() {
+	local pattern only
+	while read -r pattern only; do
+		[ -n "$pattern" ] && [[ $2 =~ $pattern ]] && [ "$1" != "$only" ] || continue
+		case $1 in test/*) continue;; esac
+		echo "$1: includes $2; only ${only:-no file} may"
+		return 1
+	done <<<"$third_party"
+	return 0
+}
+
+main
