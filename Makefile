@@ -63,7 +63,7 @@ demo:
 check:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/check.sh
 check-matrix:
-	@scripts/matrix.sh
+	@PG_CONFIG='$(PG_CONFIG)' scripts/matrix.sh $(PARTS)
 
 dist:
 	@mkdir -p dist

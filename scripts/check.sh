@@ -1,0 +1,105 @@
+#!/bin/bash
+# check.sh
+#    make check: set-up, then every stage of the tests with this machine's PostgreSQL.
+#
+# Usage: check.sh [STAGE...]      (default: all stages below but the first two of the matrix)
+# Works on a private copy of the clone in a temporary directory; as root, servers and tests run
+# there as the account postgres. make install puts polyko into this machine's PostgreSQL (root, or
+# sudo). No existing cluster is touched: servers of the tests have their own directories and Unix
+# sockets. CC chooses the compiler. A stage is PASS, FAIL or SKIP; the last line counts the tests.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+default_stages="lint build unit asan fuzz-replay install regress isolation tap"
+CC=${CC:-gcc}
+n_passed=0 n_failed=0 n_skipped=0
+
+main() {
+	local stages=("$@")
+	[ ${#stages[@]} -gt 0 ] || read -ra stages <<<"$default_stages"
+	[ -n "${POLYKO_NO_SETUP:-}" ] || scripts/setup.sh build check
+	trap remove_work EXIT
+	make_work
+	say "check: PostgreSQL $(pg_major 2>/dev/null || echo none), $CC, tests run as $(test_account) in $work"
+	for stage in "${stages[@]}"; do
+		run_stage "$stage"
+	done
+	print_totals
+	[ $n_failed = 0 ]
+}
+
+# Tests run with warnings as errors. unit needs no server.
+in_copy() { (cd "$work/src" && as_tester "$@"); }
+make_in_copy() { in_copy make -j"$(nproc)" CC="$CC" PG_CONFIG="$PG_CONFIG" WERROR=1 "$@"; }
+
+stage_lint() { make_in_copy headercheck && echo "ok - headers stand alone" && in_copy .ci/lint/all.sh; }
+stage_build() {
+	make_in_copy && echo "ok - $CC builds without a warning" && in_copy .ci/lint/exports.sh polyko.so
+}
+stage_unit() { make_in_copy unit PROVE_FLAGS=-v RUNNER="${RUNNER:-}"; }
+stage_asan() { make_in_copy unit-asan PROVE_FLAGS=-v; }
+stage_tsan() { make_in_copy unit-tsan PROVE_FLAGS=-v; }
+stage_fuzz-replay() { make_in_copy fuzz-replay; }
+stage_fuzz() { make_in_copy fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-30}"; }
+stage_install() {
+	(cd "$work/src" && as_root env -u MAKEFLAGS -u MAKELEVEL make CC="$CC" PG_CONFIG="$PG_CONFIG" \
+		WERROR=1 install) && echo "ok - installed into $("$PG_CONFIG" --sharedir)"
+}
+stage_regress() {
+	with_cluster make_in_copy installcheck ISOLATION= TAP_TESTS= ||
+		{ cat "$work/src/regression.diffs" 2>/dev/null; return 1; }
+}
+stage_isolation() {
+	[ -d test/isolation/specs ] || { echo "ok - # SKIP no isolation tests"; return 0; }
+	with_cluster make_in_copy installcheck REGRESS= TAP_TESTS= ||
+		{ cat "$work/src/output_iso/regression.diffs" 2>/dev/null; return 1; }
+}
+stage_tap() { make_in_copy installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v; }
+
+# A fresh cluster around a command.
+with_cluster() {
+	local status=0
+	rm -rf "$work/data"
+	start_cluster || return 1
+	"$@" || status=$?
+	stop_cluster
+	return $status
+}
+
+run_stage() {
+	local name=$1 log=$work/log/$1 begin=$SECONDS verdict=PASS passed failed skipped
+	if ("stage_$name") >"$log" 2>&1; then :; else verdict=FAIL; fi
+	read -r passed failed skipped < <(count_tests "$log")
+	if [ $verdict = FAIL ] && [ "$failed" = 0 ]; then failed=1; fi
+	if [ $((passed + failed + skipped)) = 0 ]; then
+		say "$name: no test ran" >>"$log"
+		verdict=FAIL failed=1
+	fi
+	[ "$failed" = 0 ] || verdict=FAIL
+	[ "$verdict$passed" != PASS0 ] || verdict=SKIP
+	printf '%-4s %-12s %s passed, %s failed, %s skipped (%s s)\n' $verdict "$name" \
+		"$passed" "$failed" "$skipped" $((SECONDS - begin))
+	[ $verdict != FAIL ] || show_failure "$log"
+	[ "$skipped" = 0 ] || grep -E '^ok .*# SKIP' "$log" | sort | uniq -c | sed 's/^ */     /' | head -20
+	n_passed=$((n_passed + passed)) n_failed=$((n_failed + failed)) n_skipped=$((n_skipped + skipped))
+}
+
+# TAP lines of the tests and lines of pg_regress (15 has its own form): passed failed skipped.
+count_tests() {
+	awk '/^ok [-0-9].*# SKIP/ || /^ok [0-9]+ # skip/ { skipped++; next }
+		/^ok [-0-9]/ || /^(test|    ) .*\.\.\. ok / { passed++ }
+		/^not ok [-0-9]/ || /^(test|    ) .*\.\.\. FAILED/ { failed++ }
+		END { print passed + 0, failed + 0, skipped + 0 }' "$1"
+}
+
+show_failure() {
+	grep -nE '^not ok|\.\.\. FAILED|rror:|ERROR: |runtime error|No such file' "$1" | head -30 | sed 's/^/    /' || true
+	say "    ... end of the log:"
+	grep -vE '^(/[^ ]*/)?(gcc|clang|[a-z0-9_]*-linux-gnu-gcc) -' "$1" | tail -60 | cut -c1-300 | sed 's/^/    /'
+}
+
+print_totals() {
+	say "$n_passed passed, $n_failed failed, $n_skipped skipped"
+}
+
+main "$@"
