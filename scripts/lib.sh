@@ -34,10 +34,11 @@ test_account() {
 }
 
 # Run a command as the test account, in the directory we are in, with a clean environment.
-as_tester() {
+as_tester() { as_tester_with_input "$@" </dev/null; }
+as_tester_with_input() {
 	local run=()
 	[ "$(id -u)" = 0 ] && run=(runuser -u "$(test_account)" --)
-	"${run[@]}" env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS HOME="$work" TMPDIR="$work/tmp" "$@" </dev/null
+	"${run[@]}" env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS HOME="$work" TMPDIR="$work/tmp" "$@"
 }
 
 # Set $work to a new temporary directory of the test account, and put a copy of the clone in
@@ -62,21 +63,23 @@ make_work() {
 pg_bin() { "$PG_CONFIG" --bindir; }
 pg_major() { "$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'; }
 
-# A cluster of its own in $work/data: Unix socket in $work/sock, no TCP port. Sets PGHOST for psql.
+# A cluster of its own in $work/$cluster (data): Unix socket in $work/sock, no TCP port. Sets PGHOST for psql.
 # "$@" are extra settings, as in: start_cluster "shared_buffers = 64MB".
 start_cluster() {
+	local data=$work/${cluster:-data}
 	export PGHOST=$work/sock PGPORT=5432 PGDATABASE=postgres
 	PGUSER=$(test_account); export PGUSER
-	as_tester "$(pg_bin)/initdb" -D "$work/data" -A trust -N -E UTF8 --locale=C.UTF-8 \
+	as_tester "$(pg_bin)/initdb" -D "$data" -A trust -N -E UTF8 --locale=C.UTF-8 \
 		>"$work/log/initdb" 2>&1 || { cat "$work/log/initdb" >&2; return 1; }
 	printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$work/sock'" "fsync = off" \
-		"$@" >>"$work/data/postgresql.conf"
-	as_tester "$(pg_bin)/pg_ctl" -D "$work/data" -w -l "$work/log/server" start \
+		"$@" >>"$data/postgresql.conf"
+	as_tester "$(pg_bin)/pg_ctl" -D "$data" -w -l "$work/log/server" start \
 		>"$work/log/pg_ctl" 2>&1 || { cat "$work/log/pg_ctl" "$work/log/server" >&2; return 1; }
 }
 stop_cluster() {
-	[ ! -f "${work:-/nonexistent}/data/postmaster.pid" ] ||
-		as_tester "$(pg_bin)/pg_ctl" -D "$work/data" -w -m fast stop >/dev/null 2>&1 || true
+	local data=${work:-/nonexistent}/${cluster:-data}
+	[ ! -f "$data/postmaster.pid" ] ||
+		as_tester "$(pg_bin)/pg_ctl" -D "$data" -w -m fast stop >/dev/null 2>&1 || true
 }
 
 remove_work() {
