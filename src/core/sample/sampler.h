@@ -44,4 +44,7 @@ void pk_sampler_see(PkSampler *sampler, int32_t id);
 int32_t pk_sampler_next(PkSampler *sampler, const PkKernels *kernels, const float *logits,
                         size_t position, float *logprob);
 
+/* Log-softmax at id of raw logits (V). */
+float pk_log_probability(const PkKernels *kernels, const float *logits, size_t n_vocab, int32_t id);
+
 #endif

@@ -1,0 +1,585 @@
+/*
+ * engine.c
+ *    The step: plan -> forward -> sample -> emit.
+ *
+ * A step changes requests only after their part of the forward pass is complete, so a cancelled
+ * step leaves them as they were; keys and values that it wrote are written again next time.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/alloc.h"
+#include "core/engine/request.h"
+#include "core/infer/embed.h"
+
+/* Tokens of one step when the configuration names none. */
+#define DEFAULT_BATCH_TOKENS 512
+/* Sizes in messages. */
+#define MEGABYTE ((size_t) 1 << 20)
+
+/* A row of logits: whose it is, and what came of it. */
+typedef struct OutputRow
+{
+	PkRequest *request;
+	int32_t    id; /* sampled, or the token whose probability is asked for */
+	float      logprob;
+} OutputRow;
+
+struct PkEngine
+{
+	PkKernels      kernels;
+	size_t         n_threads;
+	size_t         max_batch_tokens;
+	bool           has_fixed_chunks; /* max_batch_tokens was named: chunks are not cut by time */
+	PkPool        *pool;             /* NULL while idle */
+	PkKvBudget     budget;
+	PkEngineModel *models;
+	PkRequest     *first, *last; /* unfinished requests in order of arrival */
+	size_t         n_running;
+
+	/* of a step; grown when requests are submitted or a step is larger than all before */
+	PkBatch        batch;
+	PkWorkspace    space;
+	PkSchedItem   *items;
+	size_t         n_items_room;
+	PkSchedBudget *budgets;
+	size_t         n_budgets_room;
+	OutputRow     *outputs;
+	size_t         n_outputs_room;
+};
+
+/* One model's part of a step. */
+typedef struct Step
+{
+	PkEngine      *engine;
+	PkEngineModel *model;
+	PkCompute      compute;
+	PkForward      forward;
+	size_t         first_row; /* of the logits at hand */
+	PkError       *err;
+} Step;
+
+static PkStatus model_find(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err);
+static PkStatus model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err);
+static void     models_drop_unused(PkEngine *engine);
+static PkStatus check_kv(const PkEngine *engine, const PkRequestSpec *spec,
+                         const PkEngineModel *model, PkError *err);
+static void     list_append(PkEngine *engine, PkRequest *request);
+static void     list_remove(PkEngine *engine, PkRequest *request);
+static PkStatus plan_step(PkEngine *engine, PkError *err);
+static size_t   number_models(PkEngine *engine);
+static PkStatus apply_plan(PkEngine *engine, PkError *err);
+static PkStatus step_model(PkEngine *engine, PkEngineModel *model, PkCancel *cancel, PkError *err);
+static PkStatus build_batch(Step *step);
+static PkStatus add_to_batch(Step *step, PkRequest *request);
+static PkStatus take_outputs(Step *step);
+static void     output_tile(void *arg, size_t thread, size_t tile);
+static PkStatus emit(Step *step, size_t first, size_t n);
+static PkStatus advance(Step *step);
+static void     pool_rows(Step *step, PkRequest *request, size_t row);
+static void     finish_floats(Step *step, PkRequest *request);
+static PkStatus end_request(PkEngine *engine, PkRequest *request, PkError *err);
+static double   now_ns(void);
+
+PkStatus
+pk_engine_create(const PkEngineConfig *config, PkEngine **out, PkError *err)
+{
+	void *room;
+
+	PK_FORWARD(pk_calloc(1, sizeof(PkEngine), &room, err));
+
+	PkEngine *engine = room;
+	PkStatus  status = pk_kernels_select(pk_cpu_features(), config->kernels, &engine->kernels, err);
+
+	if (status == PK_OK && config->n_threads > PK_MAX_THREADS)
+		status = pk_error(err, PK_BAD_ARGUMENT, "%zu threads, at most %d are possible",
+		                  config->n_threads, PK_MAX_THREADS);
+	if (status != PK_OK)
+	{
+		free(engine);
+		return status;
+	}
+	engine->n_threads = config->n_threads > 0 ? config->n_threads : pk_n_processors();
+	if (engine->n_threads > PK_MAX_THREADS)
+		engine->n_threads = PK_MAX_THREADS;
+	engine->has_fixed_chunks = config->max_batch_tokens > 0;
+	engine->max_batch_tokens =
+		engine->has_fixed_chunks ? config->max_batch_tokens : DEFAULT_BATCH_TOKENS;
+	engine->budget.max_bytes = config->kv_cache_bytes;
+	*out = engine;
+	return PK_OK;
+}
+
+void
+pk_engine_destroy(PkEngine *engine)
+{
+	if (engine == NULL)
+		return;
+	pk_engine_idle(engine);
+	PK_ASSERT(engine->models == NULL); /* requests were freed first */
+	pk_batch_free(&engine->batch);
+	free(engine->items);
+	free(engine->budgets);
+	free(engine->outputs);
+	free(engine);
+}
+
+const char *
+pk_engine_kernels(const PkEngine *engine)
+{
+	return engine->kernels.name;
+}
+
+void
+pk_engine_idle(PkEngine *engine)
+{
+	pk_pool_destroy(engine->pool);
+	engine->pool = NULL;
+	pk_workspace_free(&engine->space);
+	models_drop_unused(engine);
+	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		pk_kv_cache_trim(model->cache);
+}
+
+PkStatus
+pk_engine_submit(PkEngine *engine, const PkRequestSpec *spec, PkRequest **out, PkError *err)
+{
+	PkEngineModel *model;
+	PkRequest     *request;
+
+	PK_FORWARD(model_find(engine, spec->model, &model, err));
+	PK_FORWARD(pk_request_create(spec, model, &request, err));
+
+	PkStatus status = check_kv(engine, spec, model, err);
+
+	if (status != PK_OK)
+	{
+		pk_request_destroy(request);
+		return status;
+	}
+	request->engine = engine;
+	model->n_requests++;
+	list_append(engine, request);
+	*out = request;
+	return PK_OK;
+}
+
+static PkStatus
+model_find(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
+{
+	for (PkEngineModel *m = engine->models; m != NULL; m = m->next)
+		if (m->model == model)
+		{
+			*out = m;
+			return PK_OK;
+		}
+	models_drop_unused(engine);
+	return model_add(engine, model, out, err);
+}
+
+static PkStatus
+model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
+{
+	void *room;
+
+	PK_FORWARD(pk_calloc(1, sizeof(PkEngineModel), &room, err));
+
+	PkEngineModel *added = room;
+	PkStatus       status = pk_kv_cache_create(pk_model_config(model), pk_model_info(model)->quant,
+	                                           &engine->budget, &added->cache, err);
+
+	if (status != PK_OK)
+	{
+		free(added);
+		return status;
+	}
+	pk_pace_init(&added->pace, pk_config_n_parameters(pk_model_config(model)), engine->n_threads,
+	             engine->kernels.needs == 0);
+	added->model = pk_model_ref(model);
+	added->next = engine->models;
+	engine->models = added;
+	*out = added;
+	return PK_OK;
+}
+
+static void
+models_drop_unused(PkEngine *engine)
+{
+	for (PkEngineModel **link = &engine->models; *link != NULL;)
+	{
+		PkEngineModel *model = *link;
+
+		if (model->n_requests > 0)
+		{
+			link = &model->next;
+			continue;
+		}
+		*link = model->next;
+		pk_kv_cache_destroy(model->cache);
+		pk_model_release(model->model);
+		free(model);
+	}
+}
+
+/* A request that fits alone is never failed later: it may wait, or be computed again. */
+static PkStatus
+check_kv(const PkEngine *engine, const PkRequestSpec *spec, const PkEngineModel *model,
+         PkError *err)
+{
+	size_t n_positions = pk_request_max_positions(spec);
+	size_t bytes;
+
+	if (pk_size_mul(pk_kv_n_blocks(n_positions), pk_kv_block_bytes(model->cache), &bytes) &&
+	    bytes <= engine->budget.max_bytes)
+		return PK_OK;
+	pk_error(err, PK_NO_MEMORY,
+	         "%zu tokens need %zu MB of keys and values, the KV cache may have %zu MB", n_positions,
+	         (bytes + MEGABYTE - 1) / MEGABYTE, engine->budget.max_bytes / MEGABYTE);
+	return pk_error_hint(err, PK_NO_MEMORY, "Raise polyko.kv_cache_size, or ask for fewer tokens.");
+}
+
+static void
+list_append(PkEngine *engine, PkRequest *request)
+{
+	request->prev = engine->last;
+	request->next = NULL;
+	if (engine->last != NULL)
+		engine->last->next = request;
+	else
+		engine->first = request;
+	engine->last = request;
+	engine->n_running++;
+}
+
+static void
+list_remove(PkEngine *engine, PkRequest *request)
+{
+	if (request->prev != NULL)
+		request->prev->next = request->next;
+	else
+		engine->first = request->next;
+	if (request->next != NULL)
+		request->next->prev = request->prev;
+	else
+		engine->last = request->prev;
+	request->prev = request->next = NULL;
+	engine->n_running--;
+}
+
+void
+pk_request_free(PkRequest *request)
+{
+	if (request == NULL)
+		return;
+	if (request->state != PK_REQUEST_ENDED)
+		list_remove(request->engine, request);
+	request->model->n_requests--;
+	pk_request_destroy(request);
+}
+
+size_t
+pk_engine_n_running(const PkEngine *engine)
+{
+	return engine->n_running;
+}
+
+PkStatus
+pk_engine_step(PkEngine *engine, PkCancel *cancel, PkError *err)
+{
+	if (engine->n_running == 0)
+		return PK_OK;
+	if (pk_cancel_poll(cancel))
+		return PK_CANCELLED;
+	if (engine->pool == NULL)
+		PK_FORWARD(pk_pool_create(engine->n_threads, &engine->pool, err));
+	PK_FORWARD(plan_step(engine, err));
+	PK_FORWARD(apply_plan(engine, err));
+	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		PK_FORWARD(step_model(engine, model, cancel, err));
+	return PK_OK;
+}
+
+static PkStatus
+plan_step(PkEngine *engine, PkError *err)
+{
+	size_t n_models = number_models(engine);
+	size_t n = 0;
+	void  *items = engine->items;
+	void  *budgets = engine->budgets;
+
+	PkStatus status =
+		pk_grow(&items, &engine->n_items_room, engine->n_running, sizeof(PkSchedItem), err);
+
+	engine->items = items;
+	PK_FORWARD(status);
+	status = pk_grow(&budgets, &engine->n_budgets_room, n_models, sizeof(PkSchedBudget), err);
+	engine->budgets = budgets;
+	PK_FORWARD(status);
+
+	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		engine->budgets[model->index] = (PkSchedBudget){
+			.n_tokens = engine->max_batch_tokens,
+			.n_prompt = engine->has_fixed_chunks
+		                    ? engine->max_batch_tokens
+		                    : pk_pace_chunk(&model->pace, engine->max_batch_tokens)};
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+		engine->items[n++] = (PkSchedItem){.model = request->model->index,
+		                                   .n_cached = request->n_cached,
+		                                   .n_todo = pk_request_n_todo(request),
+		                                   .n_blocks = request->seq.n_blocks,
+		                                   .block_bytes = pk_kv_block_bytes(request->model->cache)};
+	pk_scheduler_plan(engine->items, n, engine->budgets, engine->budget.max_bytes);
+	return PK_OK;
+}
+
+static size_t
+number_models(PkEngine *engine)
+{
+	size_t n = 0;
+
+	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		model->index = n++;
+	return n;
+}
+
+/* Blocks change hands: first all that are given back, then those that are taken. */
+static PkStatus
+apply_plan(PkEngine *engine, PkError *err)
+{
+	size_t i = 0;
+
+	for (PkRequest *request = engine->first; request != NULL; request = request->next, i++)
+	{
+		request->n_step = engine->items[i].n_take;
+		if (!engine->items[i].is_preempted)
+			continue;
+		pk_kv_seq_clear(&request->seq);
+		request->n_cached = 0;
+		if (request->state != PK_REQUEST_WAITING)
+			PK_FORWARD(pk_request_move(request, PK_REQUEST_WAITING, err));
+	}
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+	{
+		if (request->n_step == 0)
+			continue;
+		PK_FORWARD(pk_kv_seq_grow(&request->seq, request->n_cached + request->n_step, err));
+		if (request->state == PK_REQUEST_WAITING)
+			PK_FORWARD(pk_request_move(request, PK_REQUEST_PREFILL, err));
+		if (request->kind == PK_REQUEST_GENERATE)
+			PK_FORWARD(pk_request_reserve(request, err));
+	}
+	return PK_OK;
+}
+
+static PkStatus
+step_model(PkEngine *engine, PkEngineModel *model, PkCancel *cancel, PkError *err)
+{
+	Step step = {
+		.engine = engine,
+		.model = model,
+		.compute = {.kernels = &engine->kernels, .pool = engine->pool, .cancel = cancel},
+		.forward = {.model = model->model, .batch = &engine->batch, .space = &engine->space},
+		.err = err};
+	double begin = now_ns();
+
+	PK_FORWARD(build_batch(&step));
+	if (engine->batch.n_tokens == 0)
+		return PK_OK;
+	PK_FORWARD(pk_forward_prepare(&step.forward, engine->n_threads, err));
+	PK_FORWARD(pk_forward_run(&step.compute, &step.forward));
+	PK_FORWARD(take_outputs(&step));
+	pk_pace_measure(&model->pace, engine->batch.n_tokens, now_ns() - begin);
+	return advance(&step);
+}
+
+static PkStatus
+build_batch(Step *step)
+{
+	PkEngine *engine = step->engine;
+	size_t    n_tokens = 0;
+	void     *outputs = engine->outputs;
+
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+		if (request->model == step->model)
+			n_tokens += request->n_step;
+	PK_FORWARD(pk_batch_reserve(&engine->batch, n_tokens, step->err));
+
+	PkStatus status =
+		pk_grow(&outputs, &engine->n_outputs_room, n_tokens, sizeof(OutputRow), step->err);
+
+	engine->outputs = outputs;
+	PK_FORWARD(status);
+
+	pk_batch_clear(&engine->batch);
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+		if (request->model == step->model && request->n_step > 0)
+			PK_FORWARD(add_to_batch(step, request));
+	return PK_OK;
+}
+
+static PkStatus
+add_to_batch(Step *step, PkRequest *request)
+{
+	PkBatch *batch = &step->engine->batch;
+
+	for (size_t i = 0; i < request->n_step; i++)
+	{
+		size_t  pos = request->n_cached + i;
+		bool    wants_logits = false;
+		int32_t layer = PK_NO_CAPTURE;
+
+		if (request->kind == PK_REQUEST_GENERATE)
+			wants_logits = pos + 1 == request->n_tokens;
+		else if (request->kind == PK_REQUEST_SCORE)
+			wants_logits = pos + 1 < request->n_prompt && pos >= request->n_pooled;
+		else if (pos >= request->n_pooled)
+			layer = request->layer;
+		if (wants_logits)
+			step->engine->outputs[batch->n_outputs] = (OutputRow){
+				.request = request,
+				.id = request->kind == PK_REQUEST_SCORE ? request->tokens[pos + 1] : -1};
+		pk_batch_add(batch, &request->seq, request->tokens[pos], pos, wants_logits, layer);
+	}
+	return PK_OK;
+}
+
+/* The output head in groups of rows; each group is sampled and emitted before the next. */
+static PkStatus
+take_outputs(Step *step)
+{
+	size_t n_outputs = step->engine->batch.n_outputs;
+
+	for (size_t first = 0; first < n_outputs; first += PK_HEAD_ROWS)
+	{
+		size_t n = n_outputs - first < PK_HEAD_ROWS ? n_outputs - first : PK_HEAD_ROWS;
+
+		PK_FORWARD(pk_forward_logits(&step->compute, &step->forward, first, n));
+		step->first_row = first;
+		/* samplers change: this short part is not cancelled half-way */
+		PK_FORWARD(pk_pool_run(step->engine->pool, output_tile, step, n, NULL));
+		PK_FORWARD(emit(step, first, n));
+	}
+	return PK_OK;
+}
+
+static void
+output_tile(void *arg, size_t thread, size_t tile)
+{
+	Step            *step = arg;
+	const PkKernels *kernels = &step->engine->kernels;
+	OutputRow       *row = &step->engine->outputs[step->first_row + tile];
+	const float     *logits = step->engine->space.logits + tile * step->engine->space.v_stride;
+	PkGeneration    *gen = &row->request->gen;
+
+	(void) thread;
+	if (row->request->kind == PK_REQUEST_GENERATE)
+		row->id = pk_sampler_next(gen->sampler, kernels, logits, gen->n_new, &row->logprob);
+	else
+		row->logprob = pk_log_probability(
+			kernels, logits, pk_model_config(step->forward.model)->vocab_size, row->id);
+}
+
+static PkStatus
+emit(Step *step, size_t first, size_t n)
+{
+	for (size_t i = first; i < first + n; i++)
+	{
+		OutputRow *row = &step->engine->outputs[i];
+		PkRequest *request = row->request;
+
+		if (request->kind == PK_REQUEST_SCORE)
+		{
+			request->floats[request->n_pooled++] = row->logprob;
+			continue;
+		}
+		request->n_cached += request->n_step;
+		request->n_step = 0;
+		if (pk_request_push(request, row->id, row->logprob))
+			PK_FORWARD(end_request(step->engine, request, step->err));
+		else
+			PK_FORWARD(pk_request_move(request, PK_REQUEST_DECODE, step->err));
+	}
+	return PK_OK;
+}
+
+/* Requests without a sampled token move on: chunks of prompts, embeddings, scores. */
+static PkStatus
+advance(Step *step)
+{
+	PkRequest *next;
+	size_t     row = 0;
+
+	for (PkRequest *request = step->engine->first; request != NULL; request = next)
+	{
+		next = request->next;
+		if (request->model != step->model || request->n_step == 0)
+			continue;
+		while (step->engine->batch.seq[row] != &request->seq)
+			row++;
+		if (request->kind == PK_REQUEST_EMBED)
+			pool_rows(step, request, row);
+		request->n_cached += request->n_step;
+		request->n_step = 0;
+		if (request->kind == PK_REQUEST_GENERATE || request->n_cached < request->n_prompt)
+			continue;
+		if (request->kind == PK_REQUEST_EMBED)
+			finish_floats(step, request);
+		request->finish = PK_FINISH_DONE;
+		PK_FORWARD(end_request(step->engine, request, step->err));
+	}
+	return PK_OK;
+}
+
+/* Hidden states of this step, from row on in position order. */
+static void
+pool_rows(Step *step, PkRequest *request, size_t row)
+{
+	const PkKernels   *kernels = &step->engine->kernels;
+	const PkWorkspace *space = &step->engine->space;
+
+	for (size_t i = 0; i < request->n_step; i++)
+	{
+		const float *hidden = space->captured + (row + i) * space->e_stride;
+
+		if (request->n_cached + i < request->n_pooled)
+			continue; /* it was taken in before the request was pre-empted */
+		if (request->pooling == PK_POOLING_MEAN)
+			pk_pool_add(kernels, request->floats, hidden, request->n_floats);
+		else
+			memcpy(request->floats, hidden, request->n_floats * sizeof(float));
+		request->n_pooled++;
+	}
+}
+
+static void
+finish_floats(Step *step, PkRequest *request)
+{
+	const PkKernels *kernels = &step->engine->kernels;
+
+	if (request->pooling == PK_POOLING_MEAN)
+		pk_pool_mean(kernels, request->floats, request->n_prompt, request->n_floats);
+	if (request->normalize)
+		pk_normalize(kernels, request->floats, request->n_floats);
+}
+
+/* Its blocks go back at once; the answer stays until the request is freed. */
+static PkStatus
+end_request(PkEngine *engine, PkRequest *request, PkError *err)
+{
+	PK_FORWARD(pk_request_move(request, PK_REQUEST_ENDED, err));
+	list_remove(engine, request);
+	pk_kv_seq_clear(&request->seq);
+	return PK_OK;
+}
+
+static double
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double) now.tv_sec * 1e9 + (double) now.tv_nsec;
+}

@@ -1,0 +1,113 @@
+/*
+ * request.h
+ *    A request inside the engine: its tokens, its blocks, its answer, and the moves it may make.
+ *
+ *    WAITING --> PREFILL --> DECODE --> DONE       WAITING holds no blocks
+ *       ^           |           |                  PREFILL and DECODE may go back when pre-empted
+ *       +-----------+-----------+                  PREFILL goes to DONE for embed and score
+ */
+#ifndef PK_REQUEST_H
+#define PK_REQUEST_H
+
+#include "core/engine/engine.h"
+#include "core/engine/scheduler.h"
+#include "core/infer/forward.h"
+#include "core/sample/stop.h"
+
+/* A model as the engine sees it; requests count its users. */
+typedef struct PkEngineModel
+{
+	struct PkEngineModel *next;
+	PkModel              *model; /* a reference */
+	PkKvCache            *cache;
+	PkPace                pace;
+	size_t                n_requests;
+	size_t                index; /* in the step being planned */
+} PkEngineModel;
+
+typedef enum PkRequestState
+{
+	PK_REQUEST_WAITING,
+	PK_REQUEST_PREFILL,
+	PK_REQUEST_DECODE,
+	PK_REQUEST_ENDED,
+	PK_N_REQUEST_STATES
+} PkRequestState;
+
+/* Where a generated token lies in the output. */
+typedef struct PkGenerated
+{
+	float  logprob;
+	size_t begin;      /* byte of the output at which the token begins */
+	size_t shown_from; /* its piece: bytes [shown_from, shown_to) */
+	size_t shown_to;
+} PkGenerated;
+
+/* PK_REQUEST_GENERATE. */
+typedef struct PkGeneration
+{
+	PkSampler     *sampler;
+	PkStop        *stop;
+	PkDecodeStream decoder;
+	size_t         max_new; /* max_tokens, or what the context leaves */
+	size_t         n_new;   /* tokens sampled, the end token not among them */
+	PkGenerated   *tokens;  /* (max_new) */
+	size_t         n_pieces;
+	size_t         n_completion;
+	double         logprob;
+	char          *text;
+	size_t         text_len;
+	size_t         text_room;
+	size_t         shown_len; /* bytes of text that pieces have given */
+} PkGeneration;
+
+struct PkRequest
+{
+	PkEngine      *engine;
+	PkEngineModel *model;
+	PkRequest     *prev, *next; /* unfinished requests in order of arrival */
+	PkRequestKind  kind;
+	PkRequestState state;
+	PkFinish       finish;
+	int32_t       *tokens; /* (n_prompt + max_new) */
+	size_t         n_prompt;
+	size_t         n_tokens; /* prompt and what was generated */
+	size_t         n_cached;
+	size_t         n_step; /* positions of the step that is computed */
+	PkKvSeq        seq;
+	PkGeneration   gen;
+
+	/* embed and score */
+	PkPooling pooling;
+	bool      normalize;
+	int32_t   layer;
+	float    *floats; /* (E), or (n_prompt - 1) */
+	size_t    n_floats;
+	size_t    n_pooled; /* positions that floats has taken in */
+};
+
+/* Copy and check spec (not yet in any list, no blocks). model's cache exists. */
+PkStatus pk_request_create(const PkRequestSpec *spec, PkEngineModel *model, PkRequest **out,
+                           PkError *err);
+void     pk_request_destroy(PkRequest *request);
+
+/* Most positions that will be cached at a time. */
+size_t pk_request_max_positions(const PkRequestSpec *spec);
+
+/* PK_INTERNAL for a move that the drawing above does not have. */
+PkStatus pk_request_move(PkRequest *request, PkRequestState to, PkError *err);
+
+/* Positions that are not cached yet. */
+static inline size_t
+pk_request_n_todo(const PkRequest *request)
+{
+	return request->n_tokens - request->n_cached;
+}
+
+/* Room for the text of one more token, so that nothing is allocated once it was sampled. */
+PkStatus pk_request_reserve(PkRequest *request, PkError *err);
+
+/* Take in a sampled token (any, also an end token). True when the generation has ended. */
+bool pk_request_push(PkRequest *request, int32_t id, float logprob);
+
+#endif

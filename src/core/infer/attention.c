@@ -1,0 +1,222 @@
+/*
+ * attention.c
+ *    Two passes: store (by token), attend (by head and group of tokens).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "core/infer/attention.h"
+
+/* Tokens of one tile of the store pass. */
+#define STORE_TOKENS PK_KV_BLOCK
+/* Most tokens of one tile of the attend pass: they share a head's keys in the cache. */
+#define MAX_ATTEND_TOKENS 16
+
+typedef struct AttentionWork
+{
+	PkAttention     *attention;
+	const PkKernels *kernels;
+	size_t           n_heads, head_size, hidden;
+	size_t           tile_tokens;
+	size_t           n_token_tiles;
+	float            scale;
+} AttentionWork;
+
+static void   store_tile(void *arg, size_t thread, size_t tile);
+static void   rotate_heads(const AttentionWork *work, float *heads, size_t pos);
+static void   store_keys(const AttentionWork *work, const float *k, size_t t, float *row);
+static void   store_values(const AttentionWork *work, const float *v, size_t t, float *row);
+static size_t attend_tokens(const PkCompute *compute, const AttentionWork *work);
+static void   attend_tile(void *arg, size_t thread, size_t tile);
+static void   attend_one(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t head);
+static void   point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq,
+                              size_t n_keys, size_t head);
+
+PkStatus
+pk_attention(const PkCompute *compute, PkAttention *attention)
+{
+	const PkConfig *config = attention->config;
+	size_t          n_tokens = attention->batch->n_tokens;
+	AttentionWork   work = {.attention = attention,
+	                        .kernels = compute->kernels,
+	                        .n_heads = config->num_attention_heads,
+	                        .hidden = config->hidden_size};
+
+	work.head_size = work.hidden / work.n_heads;
+	work.scale = 1.0f / sqrtf((float) work.head_size);
+	PK_FORWARD(pk_pool_run(compute->pool, store_tile, &work, pk_n_tiles(n_tokens, STORE_TOKENS),
+	                       compute->cancel));
+
+	work.tile_tokens = attend_tokens(compute, &work);
+	work.n_token_tiles = pk_n_tiles(n_tokens, work.tile_tokens);
+	return pk_pool_run(compute->pool, attend_tile, &work, work.n_heads * work.n_token_tiles,
+	                   compute->cancel);
+}
+
+static void
+store_tile(void *arg, size_t thread, size_t tile)
+{
+	AttentionWork *work = arg;
+	PkWorkspace   *space = work->attention->space;
+	const PkBatch *batch = work->attention->batch;
+	size_t         end = (tile + 1) * STORE_TOKENS;
+
+	if (end > batch->n_tokens)
+		end = batch->n_tokens;
+	for (size_t t = tile * STORE_TOKENS; t < end; t++)
+	{
+		float *q = space->qkv + t * space->qkv_stride;
+		float *k = q + work->hidden;
+
+		rotate_heads(work, q, batch->pos[t]);
+		rotate_heads(work, k, batch->pos[t]);
+		store_keys(work, k, t, space->threads[thread].row);
+		store_values(work, k + work->hidden, t, space->threads[thread].row);
+	}
+}
+
+/* heads: (H, D) of one token. */
+static void
+rotate_heads(const AttentionWork *work, float *heads, size_t pos)
+{
+	const PkWeights *weights = work->attention->weights;
+	size_t           n_rot = work->attention->config->rotary_dims;
+	const float     *cos = weights->rope_cos + pos * (n_rot / 2);
+	const float     *sin = weights->rope_sin + pos * (n_rot / 2);
+
+	for (size_t h = 0; h < work->n_heads; h++)
+		work->kernels->rope(heads + h * work->head_size, cos, sin, n_rot);
+}
+
+/* k (H, D) of token t goes to column pos % PK_KV_BLOCK of (H, D, PK_KV_BLOCK). row: scratch (E). */
+static void
+store_keys(const AttentionWork *work, const float *k, size_t t, float *row)
+{
+	const PkBatch *batch = work->attention->batch;
+	const PkKvSeq *seq = batch->seq[t];
+	size_t         slot = batch->pos[t] % PK_KV_BLOCK;
+	void          *block = seq->blocks[batch->pos[t] / PK_KV_BLOCK];
+	void          *keys = pk_kv_keys(seq->cache, block, work->attention->layer, 0);
+
+	if (pk_kv_is_f32(seq->cache))
+	{
+		float *out = (float *) keys + slot;
+
+		for (size_t i = 0; i < work->hidden; i++)
+			out[i * PK_KV_BLOCK] = k[i];
+		return;
+	}
+
+	uint16_t *half = (uint16_t *) (void *) row;
+	uint16_t *out = (uint16_t *) keys + slot;
+
+	work->kernels->f32_to_f16(half, k, work->hidden);
+	for (size_t i = 0; i < work->hidden; i++)
+		out[i * PK_KV_BLOCK] = half[i];
+}
+
+/* v (H, D) of token t goes to row pos % PK_KV_BLOCK of each head's (PK_KV_BLOCK, D). */
+static void
+store_values(const AttentionWork *work, const float *v, size_t t, float *row)
+{
+	const PkBatch *batch = work->attention->batch;
+	const PkKvSeq *seq = batch->seq[t];
+	size_t         slot = batch->pos[t] % PK_KV_BLOCK;
+	void          *block = seq->blocks[batch->pos[t] / PK_KV_BLOCK];
+	bool           is_f32 = pk_kv_is_f32(seq->cache);
+	size_t         row_bytes = work->head_size * (is_f32 ? sizeof(float) : sizeof(uint16_t));
+	const char    *source = (const char *) v;
+
+	if (!is_f32)
+	{
+		work->kernels->f32_to_f16((uint16_t *) (void *) row, v, work->hidden);
+		source = (const char *) row;
+	}
+	for (size_t h = 0; h < work->n_heads; h++)
+	{
+		char *values = pk_kv_values(seq->cache, block, work->attention->layer, h);
+
+		memcpy(values + slot * row_bytes, source + h * row_bytes, row_bytes);
+	}
+}
+
+/* Tokens of one tile: about 1 ms, judged by the longest sequence of the batch. */
+static size_t
+attend_tokens(const PkCompute *compute, const AttentionWork *work)
+{
+	const PkBatch *batch = work->attention->batch;
+	size_t         n_keys = 1;
+
+	for (size_t t = 0; t < batch->n_tokens; t++)
+		if (batch->pos[t] >= n_keys)
+			n_keys = (size_t) batch->pos[t] + 1;
+
+	size_t budget = compute->kernels->needs == 0 ? (size_t) 1 << 19 : (size_t) 1 << 22;
+	size_t most = batch->n_tokens < MAX_ATTEND_TOKENS ? batch->n_tokens : MAX_ATTEND_TOKENS;
+
+	return pk_tile_items(budget, 2 * n_keys * work->head_size, most);
+}
+
+static void
+attend_tile(void *arg, size_t thread, size_t tile)
+{
+	AttentionWork *work = arg;
+	const PkBatch *batch = work->attention->batch;
+	PkThreadSpace *space = &work->attention->space->threads[thread];
+	size_t         head = tile / work->n_token_tiles;
+	size_t         begin = tile % work->n_token_tiles * work->tile_tokens;
+	size_t         end = begin + work->tile_tokens;
+
+	if (end > batch->n_tokens)
+		end = batch->n_tokens;
+	for (size_t t = begin; t < end;)
+	{
+		const PkKvSeq *seq = batch->seq[t];
+		size_t         last = t;
+
+		while (last + 1 < end && batch->seq[last + 1] == seq)
+			last++;
+		point_to_blocks(work, space, seq, (size_t) batch->pos[last] + 1, head);
+		for (; t <= last; t++)
+			attend_one(work, space, t, head);
+	}
+}
+
+static void
+point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq, size_t n_keys,
+                size_t head)
+{
+	size_t layer = work->attention->layer;
+
+	for (size_t b = 0; b < pk_kv_n_blocks(n_keys); b++)
+	{
+		space->k_blocks[b] = pk_kv_keys(seq->cache, seq->blocks[b], layer, head);
+		space->v_blocks[b] = pk_kv_values(seq->cache, seq->blocks[b], layer, head);
+	}
+}
+
+/* Heads need not be a multiple of the alignment, so q and the result pass through scratch. */
+static void
+attend_one(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t head)
+{
+	const PkBatch *batch = work->attention->batch;
+	PkWorkspace   *shared = work->attention->space;
+	size_t         offset = head * work->head_size;
+	PkAttend       attend = {.q = space->q,
+	                         .head_size = work->head_size,
+	                         .n_keys = (size_t) batch->pos[t] + 1,
+	                         .scale = work->scale,
+	                         .k_blocks = space->k_blocks,
+	                         .v_blocks = space->v_blocks,
+	                         .scores = space->scores,
+	                         .out = space->out};
+
+	memcpy(space->q, shared->qkv + t * shared->qkv_stride + offset,
+	       work->head_size * sizeof(float));
+	if (pk_kv_is_f32(batch->seq[t]->cache))
+		work->kernels->attend_f32(&attend);
+	else
+		work->kernels->attend_f16(&attend);
+	memcpy(shared->normed + t * shared->e_stride + offset, space->out,
+	       work->head_size * sizeof(float));
+}

@@ -1,0 +1,71 @@
+/*
+ * kvcache.h
+ *    Blocks of keys and values, shared out to sequences.
+ *
+ * A block holds PK_KV_BLOCK positions of all layers of one model. For each layer first the keys
+ * (H, D, PK_KV_BLOCK), position fastest, then the values (H, PK_KV_BLOCK, D): what attend_f16 and
+ * attend_f32 want. The format belongs to the quantization: f32 for 'f32', f16 for all others.
+ *
+ * Each block is its own mapping, so caches of several models share one budget without
+ * fragmentation. A freed block stays mapped for the next sequence until another cache needs the
+ * room or the host idles; it is cleared when it is taken again, so that nobody ever reads what
+ * another sequence left.
+ */
+#ifndef PK_KVCACHE_H
+#define PK_KVCACHE_H
+
+#include "core/base/status.h"
+#include "core/kernels/kernels.h"
+#include "core/model/config.h"
+
+typedef struct PkKvCache PkKvCache;
+
+/* Bytes that all caches of an engine may map together. Set max_bytes; the rest is zero. */
+typedef struct PkKvBudget
+{
+	size_t     max_bytes;
+	size_t     mapped_bytes;
+	PkKvCache *caches; /* all that share it */
+} PkKvBudget;
+
+/* A sequence: blocks of its positions in order. Zeroed is empty. */
+typedef struct PkKvSeq
+{
+	PkKvCache *cache;
+	void     **blocks;
+	size_t     n_blocks;
+	size_t     n_room;
+} PkKvSeq;
+
+PkStatus pk_kv_cache_create(const PkConfig *config, PkQuant quant, PkKvBudget *budget,
+                            PkKvCache **out, PkError *err);
+void     pk_kv_cache_destroy(PkKvCache *cache); /* its sequences must be freed first */
+
+/* Unmap the blocks that no sequence holds. */
+void pk_kv_cache_trim(PkKvCache *cache);
+
+size_t pk_kv_block_bytes(const PkKvCache *cache);
+bool   pk_kv_is_f32(const PkKvCache *cache);
+
+/* Blocks that hold n_positions. */
+static inline size_t
+pk_kv_n_blocks(size_t n_positions)
+{
+	return (n_positions + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
+}
+
+/* An empty sequence with room for the table of max_positions (no block yet). */
+PkStatus pk_kv_seq_init(PkKvSeq *seq, PkKvCache *cache, size_t max_positions, PkError *err);
+
+/* Hold at least the blocks of n_positions. PK_NO_MEMORY: what it held before it still holds. */
+PkStatus pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err);
+
+/* Give all blocks back; the sequence may grow again. */
+void pk_kv_seq_clear(PkKvSeq *seq);
+void pk_kv_seq_free(PkKvSeq *seq);
+
+/* Keys (D, PK_KV_BLOCK) and values (PK_KV_BLOCK, D) of one head in a block. */
+void *pk_kv_keys(const PkKvCache *cache, void *block, size_t layer, size_t head);
+void *pk_kv_values(const PkKvCache *cache, void *block, size_t layer, size_t head);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * linear.c
+ *    Tiles are row blocks x token ranges, about 1 ms each: rows first, so that a tile streams its
+ *    weights once; tokens are cut only when one row block for all of them would take too long.
+ *
+ * Every output is computed by one kernel call from the whole K, so the split never changes a bit
+ * ('f32' excepted: OpenBLAS chooses its order by shape).
+ */
+#include "core/infer/linear.h"
+#include "core/kernels/blas.h"
+
+/* Tiles that each thread should get at least, so that none waits long for the other. */
+#define TILES_PER_THREAD 4
+/* Kernels work on this many tokens at a time. */
+#define TOKEN_STEP 8
+
+typedef struct LinearWork
+{
+	const PkLinear  *linear;
+	const PkKernels *kernels;
+	size_t           n_blocks;
+	size_t           tile_blocks;
+	size_t           tile_tokens;
+	size_t           n_token_tiles;
+} LinearWork;
+
+static LinearWork plan_tiles(const PkCompute *compute, const PkLinear *linear);
+static void       linear_tile(void *arg, size_t thread, size_t tile);
+static PkActs     acts_slice(const PkActs *acts, PkQuant quant, size_t t0, size_t n_tokens);
+static void       product(const LinearWork *work, const PkGemm *gemm, size_t block_begin,
+                          size_t block_end);
+static void       finish_rows(const LinearWork *work, const PkGemm *gemm, size_t row_begin,
+                              size_t row_end);
+
+PkStatus
+pk_linear_prepare(PkQuant quant, PkError *err)
+{
+	return quant == PK_QUANT_F32 ? pk_blas_load(err) : PK_OK;
+}
+
+PkStatus
+pk_linear(const PkCompute *compute, const PkLinear *linear)
+{
+	LinearWork work = plan_tiles(compute, linear);
+	size_t     n_row_tiles = pk_n_tiles(work.n_blocks, work.tile_blocks);
+
+	return pk_pool_run(compute->pool, linear_tile, &work, n_row_tiles * work.n_token_tiles,
+	                   compute->cancel);
+}
+
+static LinearWork
+plan_tiles(const PkCompute *compute, const PkLinear *linear)
+{
+	const PkMatrix *w = linear->w;
+	size_t          n_tokens = linear->acts->n_tokens;
+	size_t          budget = pk_tile_work(compute, w->quant);
+	size_t          per_token = PK_LANES * w->n_cols; /* multiply-adds of a row block */
+	LinearWork      work = {.linear = linear, .kernels = compute->kernels};
+
+	work.n_blocks = pk_n_tiles(w->n_rows, PK_LANES);
+	work.tile_tokens = pk_tile_items(budget, per_token, n_tokens);
+	if (work.tile_tokens > TOKEN_STEP && work.tile_tokens < n_tokens)
+		work.tile_tokens -= work.tile_tokens % TOKEN_STEP;
+	work.n_token_tiles = pk_n_tiles(n_tokens, work.tile_tokens);
+
+	size_t fair = pk_n_tiles(work.n_blocks, TILES_PER_THREAD * pk_pool_n_threads(compute->pool));
+
+	work.tile_blocks = pk_tile_items(budget, per_token * work.tile_tokens, fair);
+	return work;
+}
+
+/* Token ranges are the fast index: the weights of a row tile are still in the cache. */
+static void
+linear_tile(void *arg, size_t thread, size_t tile)
+{
+	const LinearWork *work = arg;
+	const PkLinear   *linear = work->linear;
+	size_t            t0 = tile % work->n_token_tiles * work->tile_tokens;
+	size_t            begin = tile / work->n_token_tiles * work->tile_blocks;
+	size_t            end = begin + work->tile_blocks;
+	size_t            n_tokens = linear->acts->n_tokens - t0;
+
+	(void) thread;
+	if (n_tokens > work->tile_tokens)
+		n_tokens = work->tile_tokens;
+	if (end > work->n_blocks)
+		end = work->n_blocks;
+
+	PkActs acts = acts_slice(linear->acts, linear->w->quant, t0, n_tokens);
+	PkGemm gemm = {.w = linear->w,
+	               .acts = &acts,
+	               .bias = linear->bias,
+	               .y = linear->y + t0 * linear->y_stride,
+	               .y_stride = linear->y_stride};
+
+	product(work, &gemm, begin, end);
+	if (linear->after != PK_AFTER_NOTHING)
+	{
+		size_t row_end = end * PK_LANES;
+
+		finish_rows(work, &gemm, begin * PK_LANES,
+		            row_end < linear->w->n_rows ? row_end : linear->w->n_rows);
+	}
+}
+
+static PkActs
+acts_slice(const PkActs *acts, PkQuant quant, size_t t0, size_t n_tokens)
+{
+	PkActs slice = *acts;
+	size_t group_row = t0 * acts->n_groups;
+
+	slice.n_tokens = n_tokens;
+	slice.x = acts->x + t0 * acts->x_stride;
+	if (acts->n_groups > 0)
+	{
+		slice.q = acts->q + group_row * pk_quant_group(quant);
+		slice.scale = acts->scale + group_row;
+		slice.sum = acts->sum + group_row;
+	}
+	return slice;
+}
+
+static void
+product(const LinearWork *work, const PkGemm *gemm, size_t block_begin, size_t block_end)
+{
+	const PkActs *acts = gemm->acts;
+	size_t        row_end = block_end * PK_LANES;
+
+	switch (gemm->w->quant)
+	{
+		case PK_QUANT_Q8:
+			work->kernels->gemm_q8(gemm, block_begin, block_end);
+			break;
+		case PK_QUANT_Q4:
+			work->kernels->gemm_q4(gemm, block_begin, block_end);
+			break;
+		case PK_QUANT_F16:
+			work->kernels->gemm_f16(gemm, block_begin, block_end);
+			break;
+		default:
+			if (row_end > gemm->w->n_rows)
+				row_end = gemm->w->n_rows;
+			pk_blas_linear(gemm->y, gemm->y_stride, acts->x, acts->x_stride, gemm->w->data,
+			               gemm->bias, acts->n_tokens, block_begin * PK_LANES, row_end,
+			               acts->n_cols);
+			break;
+	}
+}
+
+/* The activation, while the tile is in the cache. */
+static void
+finish_rows(const LinearWork *work, const PkGemm *gemm, size_t row_begin, size_t row_end)
+{
+	for (size_t t = 0; t < gemm->acts->n_tokens; t++)
+	{
+		float *y_t = gemm->y + t * gemm->y_stride + row_begin;
+
+		if (work->linear->after == PK_AFTER_GELU)
+			work->kernels->gelu(y_t, row_end - row_begin);
+		else
+			work->kernels->gelu_tanh(y_t, row_end - row_begin);
+	}
+}
+
+void
+pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size_t n_cols,
+            PkQuant quant)
+{
+	bool   is_integer = quant == PK_QUANT_Q8 || quant == PK_QUANT_Q4;
+	size_t group = pk_quant_group(quant);
+
+	acts->n_tokens = n_tokens;
+	acts->n_cols = n_cols;
+	acts->x = x;
+	acts->x_stride = x_stride;
+	acts->n_groups = is_integer ? pk_n_tiles(n_cols, group) : 0;
+}
+
+void
+pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant)
+{
+	size_t group = pk_quant_group(quant);
+
+	if (acts->n_groups == 0)
+		return;
+	kernels->quantize(acts->x + t * acts->x_stride, acts->n_cols, group,
+	                  acts->q + t * acts->n_groups * group, acts->scale + t * acts->n_groups,
+	                  acts->sum + t * acts->n_groups);
+}

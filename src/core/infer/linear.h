@@ -1,0 +1,41 @@
+/*
+ * linear.h
+ *    y = W x + b for all tokens of a step, split into tiles for the pool.
+ */
+#ifndef PK_LINEAR_H
+#define PK_LINEAR_H
+
+#include "core/infer/compute.h"
+
+/* What is done to y after the product. */
+typedef enum PkAfter
+{
+	PK_AFTER_NOTHING,
+	PK_AFTER_GELU,
+	PK_AFTER_GELU_TANH
+} PkAfter;
+
+typedef struct PkLinear
+{
+	const PkMatrix *w;    /* (N, K) */
+	const float    *bias; /* (N) or NULL */
+	const PkActs   *acts; /* (T, K), quantised for w */
+	PkAfter         after;
+	float          *y; /* (T, N) */
+	size_t          y_stride;
+} PkLinear;
+
+/* Load what products with this format need ('f32': OpenBLAS). Once before pk_linear(). */
+PkStatus pk_linear_prepare(PkQuant quant, PkError *err);
+
+/* PK_CANCELLED: y is undefined. */
+PkStatus pk_linear(const PkCompute *compute, const PkLinear *linear);
+
+/* Token row t of acts->x, quantised for w's format where that is needed. */
+void pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant);
+
+/* Set acts to hold (n_tokens, n_cols) from x; q, scale and sum have the room already. */
+void pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size_t n_cols,
+                 PkQuant quant);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * workspace.h
+ *    Scratch memory of the forward pass: one mapping, cut into aligned buffers.
+ *
+ * Rows are padded to PK_LANES floats, so that each starts aligned. Sized once for the largest step
+ * so far; a step that fits allocates nothing.
+ */
+#ifndef PK_WORKSPACE_H
+#define PK_WORKSPACE_H
+
+#include "core/kernels/kernels.h"
+#include "core/model/config.h"
+
+/* Rows of logits that are computed at a time. */
+#define PK_HEAD_ROWS 32
+
+/* What the sizes depend on. */
+typedef struct PkWorkShape
+{
+	size_t n_tokens;
+	size_t n_outputs;
+	size_t n_threads;
+	size_t hidden, ffn, vocab, head_size, n_context;
+} PkWorkShape;
+
+/* Of one thread. */
+typedef struct PkThreadSpace
+{
+	float       *q;        /* (D) */
+	float       *out;      /* (D) */
+	float       *scores;   /* (context) */
+	const void **k_blocks; /* (blocks of the context) */
+	const void **v_blocks;
+	float       *row; /* (E), keys or values on their way to the cache */
+} PkThreadSpace;
+
+typedef struct PkWorkspace
+{
+	PkWorkShape shape;
+	void       *pages;
+	size_t      size_bytes;
+	size_t      e_stride, f_stride, qkv_stride, v_stride; /* floats */
+
+	float *x;        /* (T, E) the residual stream */
+	float *normed;   /* (T, E) input of qkv; later what attention gave */
+	float *normed2;  /* (T, E) input of the feed-forward part */
+	float *qkv;      /* (T, 3E) */
+	float *attn_out; /* (T, E) */
+	float *ffn;      /* (T, F) */
+	float *mlp_out;  /* (T, E) */
+	float *captured; /* (T, E) hidden states that the batch wants */
+	float *outputs;  /* (n_outputs, E) inputs of the output head */
+	float *logits;   /* (PK_HEAD_ROWS, V) */
+
+	PkActs acts_attn, acts_mlp, acts_ffn;
+
+	PkThreadSpace *threads; /* (n_threads) */
+} PkWorkspace;
+
+/* Make room for shape, which is from a checked config. Contents are lost when it grows. */
+PkStatus pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError *err);
+void     pk_workspace_free(PkWorkspace *space);
+
+#endif
