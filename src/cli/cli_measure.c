@@ -1,0 +1,198 @@
+/*
+ * cli_measure.c
+ *    perplexity and bench.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+/* Lines that are scored together. */
+#define BATCH_LINES 32
+
+typedef struct Perplexity
+{
+	CliSession session;
+	size_t     n_lines;
+	size_t     n_tokens; /* with a log-probability: all after the first of each line */
+	double     nll;
+	PkRequest *requests[BATCH_LINES];
+	size_t     n_requests;
+} Perplexity;
+
+static PkStatus score_file(const CliOptions *options, Perplexity *work, FILE *file, PkError *err);
+static PkStatus submit_line(Perplexity *work, const char *line, size_t len, PkError *err);
+static PkStatus finish_lines(Perplexity *work, PkError *err);
+static PkStatus bench(const CliOptions *options, CliSession *session, PkError *err);
+static PkStatus bench_request(CliSession *session, size_t n_prompt, size_t n_new,
+                              double *first_token, double *total, size_t *n_done, PkError *err);
+
+int
+cli_command_perplexity(const CliOptions *options)
+{
+	Perplexity  work = {0};
+	PkError     err;
+	const char *path = options->args[1];
+	FILE       *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+	double      begin;
+
+	if (file == NULL)
+	{
+		pk_error_errno(&err, errno, "could not open %s", path);
+		return cli_fail(&err);
+	}
+
+	PkStatus status = cli_session_open(options, options->args[0], &work.session, &err);
+
+	begin = cli_seconds();
+	if (status == PK_OK)
+		status = score_file(options, &work, file, &err);
+	if (status == PK_OK)
+		printf("lines: %zu\ntokens: %zu\nnll: %.6f\nperplexity: %.6f\nseconds: %.2f\n",
+		       work.n_lines, work.n_tokens, work.nll,
+		       work.n_tokens > 0 ? exp(work.nll / (double) work.n_tokens) : 0.0,
+		       cli_seconds() - begin);
+	for (size_t i = 0; i < work.n_requests; i++)
+		pk_request_free(work.requests[i]);
+	cli_session_close(&work.session);
+	if (file != stdin)
+		fclose(file);
+	return status == PK_OK ? CLI_OK : cli_fail(&err);
+}
+
+static PkStatus
+score_file(const CliOptions *options, Perplexity *work, FILE *file, PkError *err)
+{
+	char    *line = NULL;
+	size_t   room = 0;
+	ssize_t  len;
+	PkStatus status = PK_OK;
+
+	while (status == PK_OK && (options->n_lines == 0 || work->n_lines < options->n_lines) &&
+	       (len = getline(&line, &room, file)) >= 0)
+	{
+		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+			len--;
+		status = submit_line(work, line, (size_t) len, err);
+	}
+	free(line);
+	return status == PK_OK ? finish_lines(work, err) : status;
+}
+
+static PkStatus
+submit_line(Perplexity *work, const char *line, size_t len, PkError *err)
+{
+	size_t   context = pk_model_config(work->session.model)->max_position_embeddings;
+	PkTokens tokens;
+	PkStatus status = cli_encode(work->session.model, line, len, &tokens, err);
+
+	if (status == PK_OK)
+	{
+		PkRequestSpec spec = {.kind = PK_REQUEST_SCORE,
+		                      .model = work->session.model,
+		                      .tokens = tokens.ids,
+		                      .n_tokens = tokens.n < context ? tokens.n : context};
+
+		status =
+			pk_engine_submit(work->session.engine, &spec, &work->requests[work->n_requests], err);
+	}
+	pk_tokens_free(&tokens);
+	PK_FORWARD(status);
+	work->n_lines++;
+	if (++work->n_requests == BATCH_LINES)
+		return finish_lines(work, err);
+	return PK_OK;
+}
+
+static PkStatus
+finish_lines(Perplexity *work, PkError *err)
+{
+	while (pk_engine_n_running(work->session.engine) > 0)
+		PK_FORWARD(pk_engine_step(work->session.engine, NULL, err));
+	for (size_t i = 0; i < work->n_requests; i++)
+	{
+		size_t       n = 0;
+		const float *logprobs = pk_request_floats(work->requests[i], &n);
+
+		for (size_t k = 0; k < n; k++)
+			work->nll -= (double) logprobs[k];
+		work->n_tokens += n;
+		pk_request_free(work->requests[i]);
+	}
+	work->n_requests = 0;
+	return PK_OK;
+}
+
+int
+cli_command_bench(const CliOptions *options)
+{
+	CliSession session;
+	PkError    err;
+
+	if (cli_session_open(options, options->args[0], &session, &err) != PK_OK)
+		return cli_fail(&err);
+
+	PkStatus status = bench(options, &session, &err);
+
+	cli_session_close(&session);
+	return status == PK_OK ? CLI_OK : cli_fail(&err);
+}
+
+/* A short request first, so that memory and threads are there. */
+static PkStatus
+bench(const CliOptions *options, CliSession *session, PkError *err)
+{
+	double first;
+	double total;
+	size_t n;
+
+	PK_FORWARD(bench_request(session, options->n_prefill, 1, &first, &total, &n, err));
+	PK_FORWARD(bench_request(session, options->n_prefill, 1, &first, &total, &n, err));
+	printf("kernels: %s\nprefill: %zu tokens, %.3f s, %.1f tokens/s\n",
+	       pk_engine_kernels(session->engine), options->n_prefill, total,
+	       (double) options->n_prefill / total);
+	PK_FORWARD(bench_request(session, 1, options->n_decode + 1, &first, &total, &n, err));
+	printf("decode: %zu tokens, %.3f s, %.1f tokens/s\n", n - 1, total - first,
+	       (double) (n - 1) / (total - first));
+	return PK_OK;
+}
+
+static PkStatus
+bench_request(CliSession *session, size_t n_prompt, size_t n_new, double *first_token,
+              double *total, size_t *n_done, PkError *err)
+{
+	const PkConfig *config = pk_model_config(session->model);
+	int32_t        *tokens = malloc(n_prompt * sizeof(int32_t));
+	PkRequest      *request = NULL;
+	PkRequestSpec   spec = {
+		  .kind = PK_REQUEST_GENERATE,
+		  .model = session->model,
+		  .tokens = tokens,
+		  .n_tokens = n_prompt,
+		  .max_tokens = (int32_t) n_new,
+		  .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f, .min_tokens = (int32_t) n_new}};
+	double begin = cli_seconds();
+
+	if (tokens == NULL)
+		return pk_error(err, PK_NO_MEMORY, "out of memory");
+	for (size_t i = 0; i < n_prompt; i++)
+		tokens[i] = (int32_t) (i * 7919 % config->n_tokens);
+
+	PkStatus status = pk_engine_submit(session->engine, &spec, &request, err);
+
+	*first_token = 0;
+	while (status == PK_OK && pk_request_finish(request) == PK_FINISH_NONE)
+	{
+		status = pk_engine_step(session->engine, NULL, err);
+		if (status == PK_OK && *first_token == 0 && pk_request_n_completion(request) > 0)
+			*first_token = cli_seconds() - begin;
+	}
+	*total = cli_seconds() - begin;
+	*n_done = request != NULL ? pk_request_n_completion(request) : 0;
+	pk_request_free(request);
+	free(tokens);
+	return status;
+}
