@@ -1,9 +1,10 @@
+# shellcheck shell=bash
 # lib.sh
 #    Shell functions shared by the scripts here; sourced by bash, prints nothing by itself.
 #    repo is the root of the clone; every script that sources this runs with it as its directory.
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$repo"
+cd "$repo" || exit
 export LC_ALL=C.UTF-8 LANG=C.UTF-8
 PG_CONFIG=${PG_CONFIG:-pg_config}
 

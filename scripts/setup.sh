@@ -26,6 +26,7 @@ main() {
 	fi
 	say "setup: to be installed with apt-get:"
 	say "$missing" | sed 's/^/    /'
+	# shellcheck disable=SC2046
 	install_packages $(say "$missing" | awk '{ print $1 }')
 }
 
