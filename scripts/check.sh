@@ -34,7 +34,8 @@ make_in_copy() { in_copy make -j"$(nproc)" CC="$CC" PG_CONFIG="$PG_CONFIG" WERRO
 
 stage_lint() { make_in_copy headercheck && echo "ok - headers stand alone" && in_copy .ci/lint/all.sh; }
 stage_build() {
-	make_in_copy && echo "ok - $CC builds without a warning" && in_copy .ci/lint/exports.sh polyko.so
+	make_in_copy && echo "ok - $CC builds without a warning" &&
+		in_copy .ci/lint/exports.sh polyko.so "$(pg_major)"
 }
 stage_unit() { make_in_copy unit PROVE_FLAGS=-v RUNNER="${RUNNER:-}"; }
 stage_asan() { make_in_copy unit-asan PROVE_FLAGS=-v; }
