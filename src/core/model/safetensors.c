@@ -48,7 +48,7 @@ static PkStatus parse_dtype(const PkJson *entry, const Place *place, PkTensor *o
 static PkStatus parse_shape(const PkJson *entry, const Place *place, PkTensor *out,
                             uint64_t *n_items, PkError *err);
 static PkStatus parse_offsets(const PkJson *entry, const Place *place, PkTensor *out, PkError *err);
-static PkStatus check_coverage(PkTensor *tensors, size_t n, const Place *place, PkError *err);
+static PkStatus check_coverage(PkTensorList *list, size_t first, const Place *place, PkError *err);
 static int      compare_begin(const void *a, const void *b);
 
 PkStatus
@@ -88,7 +88,7 @@ pk_safetensors_parse(const char *json, size_t len, uint64_t file_size, uint32_t 
 	pk_json_free(doc);
 	if (status != PK_OK)
 		return status;
-	return check_coverage(list->items + n_before, list->n - n_before, &place, err);
+	return check_coverage(list, n_before, &place, err);
 }
 
 static PkStatus
@@ -236,25 +236,30 @@ parse_offsets(const PkJson *entry, const Place *place, PkTensor *out, PkError *e
 	return PK_OK;
 }
 
-/* Tensors of one file cover its data: no overlap, no hole. Leaves them sorted by place. */
+/*
+ * Tensors of one file, those of list from first on, cover its data: no overlap, no hole. Leaves
+ * them sorted by place.
+ */
 static PkStatus
-check_coverage(PkTensor *tensors, size_t n, const Place *place, PkError *err)
+check_coverage(PkTensorList *list, size_t first, const Place *place, PkError *err)
 {
 	uint64_t at = place->data_begin;
 	char     name[120];
 
-	if (n > 0)
-		qsort(tensors, n, sizeof(PkTensor), compare_begin);
-	for (size_t i = 0; i < n; i++)
+	if (list->n > first)
+		qsort(list->items + first, list->n - first, sizeof(PkTensor), compare_begin);
+	for (size_t i = first; i < list->n; i++)
 	{
-		pk_error_quote(name, sizeof(name), tensors[i].name, strlen(tensors[i].name));
-		if (tensors[i].begin != at)
+		const PkTensor *tensor = &list->items[i];
+
+		pk_error_quote(name, sizeof(name), tensor->name, strlen(tensor->name));
+		if (tensor->begin != at)
 			return pk_error(err, PK_BAD_FILE, "tensor %s in %s begins at byte %llu, %s byte %llu",
-			                name, place->file, (unsigned long long) tensors[i].begin,
-			                tensors[i].begin < at ? "overlapping the one that ends at"
-			                                      : "leaving a hole after",
+			                name, place->file, (unsigned long long) tensor->begin,
+			                tensor->begin < at ? "overlapping the one that ends at"
+			                                   : "leaving a hole after",
 			                (unsigned long long) at);
-		at = tensors[i].end;
+		at = tensor->end;
 	}
 	if (at != place->file_size)
 		return pk_error(err, PK_BAD_FILE, "the tensors of %s end at byte %llu, but it has %llu bytes",
