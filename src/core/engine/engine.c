@@ -547,7 +547,7 @@ pool_rows(Step *step, PkRequest *request, size_t row)
 		if (request->n_cached + i < request->n_pooled)
 			continue; /* it was taken in before the request was pre-empted */
 		if (request->pooling == PK_POOLING_MEAN)
-			pk_pool_add(kernels, request->floats, hidden, request->n_floats);
+			pk_embed_add(kernels, request->floats, hidden, request->n_floats);
 		else
 			memcpy(request->floats, hidden, request->n_floats * sizeof(float));
 		request->n_pooled++;
@@ -560,9 +560,9 @@ finish_floats(Step *step, PkRequest *request)
 	const PkKernels *kernels = &step->engine->kernels;
 
 	if (request->pooling == PK_POOLING_MEAN)
-		pk_pool_mean(kernels, request->floats, request->n_prompt, request->n_floats);
+		pk_embed_mean(kernels, request->floats, request->n_prompt, request->n_floats);
 	if (request->normalize)
-		pk_normalize(kernels, request->floats, request->n_floats);
+		pk_embed_normalize(kernels, request->floats, request->n_floats);
 }
 
 /* Its blocks go back at once; the answer stays until the request is freed. */

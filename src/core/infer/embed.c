@@ -7,19 +7,19 @@
 #include "core/infer/embed.h"
 
 void
-pk_pool_add(const PkKernels *kernels, float *sum, const float *row, size_t n)
+pk_embed_add(const PkKernels *kernels, float *sum, const float *row, size_t n)
 {
 	kernels->add(sum, row, n);
 }
 
 void
-pk_pool_mean(const PkKernels *kernels, float *sum, size_t n_rows, size_t n)
+pk_embed_mean(const PkKernels *kernels, float *sum, size_t n_rows, size_t n)
 {
 	kernels->scale(sum, 1.0f / (float) n_rows, n);
 }
 
 void
-pk_normalize(const PkKernels *kernels, float *vector, size_t n)
+pk_embed_normalize(const PkKernels *kernels, float *vector, size_t n)
 {
 	float squares = kernels->sum_squares(vector, n);
 
