@@ -191,7 +191,7 @@ pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out,
              PkCancel *cancel, PkError *err)
 {
 	Normalizer work = {.form = form, .text = text, .len = len, .out = out, .err = err};
-	size_t     plain = 0; /* the last character that begins a stretch */
+	size_t     plain = 0; /* where a stretch may begin: the last starter that the form keeps */
 	size_t     polled = 0;
 	PkStatus   status = PK_OK;
 
@@ -220,6 +220,11 @@ pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out,
 		if (is_plain(&work, code))
 		{
 			plain = i;
+			continue;
+		}
+		if (is_newer_than((UChar32) code, NORMAL_UNICODE))
+		{
+			plain = i + n; /* left alone, also by the marks that follow */
 			continue;
 		}
 		if (work.icu == NULL)
@@ -296,9 +301,7 @@ is_plain(const Normalizer *work, uint32_t code)
 		return work->form == PK_NFC || work->form == PK_NFKC;
 	if (code >= 0x4e00 && code <= 0x9fff)
 		return true;
-	if (u_getIntPropertyValue(c, checks[work->form]) == UNORM_YES && u_getCombiningClass(c) == 0)
-		return true;
-	return is_newer_than(c, NORMAL_UNICODE);
+	return u_getIntPropertyValue(c, checks[work->form]) == UNORM_YES && u_getCombiningClass(c) == 0;
 }
 
 /* True when nothing before the character can change it, or be changed by it. */
