@@ -88,10 +88,15 @@ add_required(PkSources *sources, const char *name, PkError *err)
 static PkStatus
 add_optional(PkSources *sources, const char *name, bool *found, PkError *err)
 {
-	PkStatus status = add_file(sources, name, err);
+	PkError  problem;
+	PkStatus status = add_file(sources, name, &problem);
 
 	*found = status == PK_OK;
-	return status == PK_NO_FILE ? PK_OK : status;
+	if (status == PK_OK || status == PK_NO_FILE)
+		return PK_OK;
+	if (err != NULL)
+		*err = problem;
+	return status;
 }
 
 static PkStatus

@@ -34,8 +34,7 @@
 #define MAKER_V 8064
 #define MAKER_ROTARY 6
 #define MAKER_POSITIONS 64
-#define MAKER_TOKENIZER "models/polyko-tiny/tokenizer.json"
-#define MAKER_N_TOKENS 8001 /* that this tokenizer knows */
+#define MAKER_N_TOKENS 259 /* three special tokens and the 256 byte letters */
 
 typedef struct MakerTensor
 {
@@ -224,9 +223,9 @@ maker_drop(Maker *m, const char *name)
 
 /* ---- values ---- */
 
-/* Value i of a tensor; the prefix "gpt_neox." does not count. */
-__attribute__((unused)) static float
-maker_value(const char *name, size_t i)
+/* Of a tensor's name; the prefix "gpt_neox." does not count. */
+static uint64_t
+maker_seed(const char *name)
 {
 	uint64_t h = 1469598103934665603u;
 
@@ -234,7 +233,15 @@ maker_value(const char *name, size_t i)
 		name += 9;
 	for (; *name != '\0'; name++)
 		h = (h ^ (unsigned char) *name) * 1099511628211u;
-	h = (h ^ i) * 1099511628211u;
+	return h;
+}
+
+/* Value i of the tensor with this seed. */
+__attribute__((unused)) static float
+maker_value(uint64_t seed, size_t i)
+{
+	uint64_t h = (seed ^ i) * 1099511628211u;
+
 	h ^= h >> 29;
 	h *= 0xbf58476d1ce4e5b9u;
 	return (float) ((int) (h >> 40 & 255) - 127) / 128.0f;
@@ -268,21 +275,32 @@ maker_item_size(const char *dtype)
 	return strcmp(dtype, "BOOL") == 0 || strcmp(dtype, "I8") == 0 ? 1 : 2;
 }
 
+/* dtype[0] and [1] tell F16, F32 and BF16; the values of others stay zero. */
 static void
-maker_put(FILE *out, const char *dtype, float x)
+maker_put(unsigned char *out, const char *dtype, float x)
 {
-	unsigned char bytes[8] = {0};
-	uint32_t      bits;
-	uint16_t      half = maker_half(x);
+	uint16_t half = maker_half(x);
 
-	memcpy(&bits, &x, 4);
-	if (strcmp(dtype, "F32") == 0)
-		memcpy(bytes, &bits, 4);
-	else if (strcmp(dtype, "BF16") == 0)
-		memcpy(bytes, (unsigned char *) &bits + 2, 2);
-	else if (strcmp(dtype, "F16") == 0)
-		memcpy(bytes, &half, 2);
-	fwrite(bytes, 1, maker_item_size(dtype), out);
+	if (dtype[0] == 'B' && dtype[1] == 'F')
+		memcpy(out, (unsigned char *) &x + 2, 2);
+	else if (dtype[0] == 'F' && dtype[1] == '3')
+		memcpy(out, &x, 4);
+	else if (dtype[0] == 'F' && dtype[1] == '1')
+		memcpy(out, &half, 2);
+}
+
+static void
+maker_write_values(FILE *out, const MakerTensor *t, const char *dtype, size_t n)
+{
+	size_t         item_size = maker_item_size(dtype);
+	unsigned char *bytes = calloc(n + 1, item_size);
+	uint64_t       seed = maker_seed(t->name);
+
+	for (size_t i = 0; i < n; i++)
+		maker_put(bytes + i * item_size, dtype,
+		          t->poison != 0 && i == t->poison_at ? (float) t->poison : maker_value(seed, i));
+	fwrite(bytes, item_size, n, out);
+	free(bytes);
 }
 
 /* ---- writing ---- */
@@ -350,12 +368,9 @@ maker_write_shard(const Maker *m, int shard)
 	for (int i = 0; i < m->n; i++)
 	{
 		const MakerTensor *t = &m->tensors[i];
-		size_t             n = maker_n_items(t);
 
-		for (size_t k = 0; t->shard == shard && k < n; k++)
-			maker_put(out, maker_dtype(m, t),
-			          t->poison != 0 && k == t->poison_at ? (float) t->poison
-			                                              : maker_value(t->name, k));
+		if (t->shard == shard)
+			maker_write_values(out, t, maker_dtype(m, t), maker_n_items(t));
 	}
 	if (fclose(out) != 0)
 		exit(2);
@@ -387,18 +402,51 @@ maker_write_index(const Maker *m)
 		exit(2);
 }
 
+/* A byte-level tokenizer without merges. The letters are those of GPT-2's bytes_to_unicode(). */
+static void
+maker_write_tokenizer(const char *path)
+{
+	FILE *out = fopen(path, "wb");
+	int   n_moved = 0;
+
+	fprintf(out, "{\"version\": \"1.0\", \"added_tokens\": [");
+	for (int i = 0; i < 3; i++)
+		fprintf(out,
+		        "%s{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
+		        "\"rstrip\": false, \"normalized\": false, \"special\": true}",
+		        i > 0 ? ", " : "", i, i == 0 ? "<unk>" : i == 1 ? "<pad>" : "<|endoftext|>");
+	fprintf(out, "], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
+	             "\"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}, "
+	             "\"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\", "
+	             "\"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true}, "
+	             "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
+	             "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, "
+	             "\"fuse_unk\": false, \"byte_fallback\": false, \"vocab\": {\"<unk>\": 0, "
+	             "\"<pad>\": 1, \"<|endoftext|>\": 2");
+	for (int byte = 0; byte < 256; byte++)
+	{
+		bool is_printed = (byte >= 33 && byte <= 126) || (byte >= 161 && byte != 173);
+
+		fprintf(out, ", \"\\u%04x\": %d", is_printed ? byte : 256 + n_moved, 3 + byte);
+		n_moved += !is_printed;
+	}
+	fprintf(out, "}, \"merges\": []}}");
+	if (fclose(out) != 0)
+		exit(2);
+}
+
 /* The tokenizer is a symbolic link, as all files of a Hugging Face cache are. */
 __attribute__((unused)) static void
 maker_write(const Maker *m)
 {
-	char cwd[400], target[500];
+	char target[500];
 
 	write_text(path_in(m->dir, "config.json"), m->config);
 	if (m->generation != NULL)
 		write_text(path_in(m->dir, "generation_config.json"), m->generation);
-	if (getcwd(cwd, sizeof(cwd)) == NULL)
-		exit(2);
-	snprintf(target, sizeof(target), "%s/%s", cwd, MAKER_TOKENIZER);
+	snprintf(target, sizeof(target), "%s/shared-tokenizer.json", scratch_root());
+	if (!exists(target))
+		maker_write_tokenizer(target);
 	unlink(path_in(m->dir, "tokenizer.json"));
 	if (symlink(target, path_in(m->dir, "tokenizer.json")) != 0)
 		exit(2);
