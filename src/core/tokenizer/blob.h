@@ -58,6 +58,7 @@ typedef struct PkSectionPlace
 #define PK_TOKEN_SINGLE_WORD 4u
 #define PK_TOKEN_LSTRIP 8u
 #define PK_TOKEN_RSTRIP 16u
+#define PK_TOKEN_SKIPPED 32u /* left out by skip_special: its text is that of a special token */
 
 /* PkBlobHeader.flags */
 #define PK_BLOB_BYTE_LEVEL 1u    /* words are bytes; otherwise they are characters */

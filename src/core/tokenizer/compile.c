@@ -29,6 +29,8 @@ typedef struct Layout
 
 static PkStatus build(PkDraft *draft, const PkJson *root, void **blob, size_t *size, PkError *err);
 static void     set_section(Layout *layout, PkSection section, void *data, size_t count, bool owned);
+static PkStatus normalize_added(PkDraft *draft, PkError *err);
+static PkStatus normalize_token(const PkDraft *draft, PkDraftToken *token, PkError *err);
 static PkStatus lay_texts(PkDraft *draft, Layout *layout, PkError *err);
 static size_t   token_bytes(const PkDraft *draft, size_t id, bool is_piece, char *out);
 static PkStatus lay_flags(const PkDraft *draft, Layout *layout, PkError *err);
@@ -36,8 +38,6 @@ static PkStatus lay_merges(const PkDraft *draft, Layout *layout, PkError *err);
 static void     find_byte_ids(PkDraft *draft);
 static PkStatus lay_tries(PkDraft *draft, Layout *layout, PkError *err);
 static PkStatus lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err);
-static PkStatus normalize_pattern(const PkDraft *draft, PkTriePattern *pattern, char **owned,
-                                  PkError *err);
 static size_t   collect_patterns(PkDraft *draft, bool is_normalized, PkTriePattern *patterns);
 static const char *alias_of(const char *text, size_t len);
 static PkStatus lay_words(const PkDraft *draft, Layout *layout, PkError *err);
@@ -81,6 +81,7 @@ build(PkDraft *draft, const PkJson *root, void **blob, size_t *size, PkError *er
 	PK_FORWARD(pk_draft_parts(draft, root, err));
 	draft->header.alias_id = -1;
 	find_byte_ids(draft);
+	PK_FORWARD(normalize_added(draft, err));
 	PK_FORWARD_TO(done, lay_texts(draft, &layout, err));
 	PK_FORWARD_TO(done, lay_flags(draft, &layout, err));
 	PK_FORWARD_TO(done, lay_merges(draft, &layout, err));
@@ -106,13 +107,67 @@ set_section(Layout *layout, PkSection section, void *data, size_t count, bool ow
 	layout->owned[section] = owned ? data : NULL;
 }
 
+/*
+ * Added tokens with normalized = true are looked for, and decoded, as the normalizers leave their
+ * text. skip_special goes by that text, too: only a text that is a special token's is skipped.
+ */
+static PkStatus
+normalize_added(PkDraft *draft, PkError *err)
+{
+	for (size_t i = 0; i < draft->n_added; i++)
+	{
+		PkDraftToken *token = &draft->tokens[draft->added[i]];
+
+		if (token->is_normalized)
+			PK_FORWARD(normalize_token(draft, token, err));
+
+		int32_t shown = token->normal_text != NULL
+		                    ? pk_draft_find(draft, token->normal_text, token->normal_len)
+		                    : (int32_t) draft->added[i];
+
+		if (shown >= 0 && (draft->tokens[shown].flags & PK_TOKEN_SPECIAL) != 0)
+			token->flags |= PK_TOKEN_SKIPPED;
+	}
+	return PK_OK;
+}
+
+static PkStatus
+normalize_token(const PkDraft *draft, PkDraftToken *token, PkError *err)
+{
+	for (uint32_t i = 0; i < draft->header.n_normalizers; i++)
+	{
+		PkNormalized normalized = {0};
+		const char  *text = token->normal_text != NULL ? token->normal_text : token->text;
+		size_t       len = token->normal_text != NULL ? token->normal_len : token->len;
+		bool         is_same;
+		PkStatus     status = pk_normalize((PkNormalForm) draft->header.normalizers[i], text, len,
+		                                   &normalized, &is_same, NULL, err);
+
+		if (status == PK_OK && !is_same)
+		{
+			free(token->normal_text);
+			token->normal_text = normalized.text;
+			token->normal_len = normalized.len;
+			normalized.text = NULL;
+		}
+		pk_normalized_free(&normalized);
+		PK_FORWARD(status);
+	}
+	return PK_OK;
+}
+
 /* Spellings, and the bytes that each token stands for in decoding and as a word. */
 static PkStatus
 lay_texts(PkDraft *draft, Layout *layout, PkError *err)
 {
 	static const PkSection offset_sections[] = {PK_SECTION_PIECE_OFFSETS, PK_SECTION_WORD_OFFSETS};
 	static const PkSection text_sections[] = {PK_SECTION_PIECE_TEXT, PK_SECTION_WORD_TEXT};
-	size_t                 n = draft->n_ids, longest = 0;
+	size_t                 n = draft->n_ids, longest = 0, room = draft->spell_offsets[n];
+
+	for (size_t i = 0; i < draft->n_added; i++)
+		if (!pk_size_add(room, draft->tokens[draft->added[i]].normal_len, &room) ||
+		    room > UINT32_MAX / 2)
+			return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: the added tokens are too long");
 
 	set_section(layout, PK_SECTION_SPELL_OFFSETS, draft->spell_offsets, n + 1, false);
 	set_section(layout, PK_SECTION_SPELL_TEXT, draft->spell_text, draft->spell_offsets[n], false);
@@ -122,7 +177,7 @@ lay_texts(PkDraft *draft, Layout *layout, PkError *err)
 
 		PK_FORWARD(pk_calloc(n + 1, sizeof(uint32_t), &offsets, err));
 		set_section(layout, offset_sections[k], offsets, n + 1, true);
-		PK_FORWARD(pk_calloc(draft->spell_offsets[n], 1, &text, err));
+		PK_FORWARD(pk_calloc(room, 1, &text, err));
 		set_section(layout, text_sections[k], text, 0, true);
 
 		uint32_t *place = offsets;
@@ -140,31 +195,32 @@ lay_texts(PkDraft *draft, Layout *layout, PkError *err)
 	return PK_OK;
 }
 
-/* Never longer than the spelling. */
+/* Never longer than the spelling or its normalised text. */
 static size_t
 token_bytes(const PkDraft *draft, size_t id, bool is_piece, char *out)
 {
 	const PkDraftToken *token = &draft->tokens[id];
+	bool                is_normal = is_piece && token->normal_text != NULL;
+	const char         *text = is_normal ? token->normal_text : token->text;
 	bool is_byte_level = is_piece ? draft->is_byte_decoder
 	                              : (draft->header.flags & PK_BLOB_BYTE_LEVEL) != 0;
-	size_t len = token->len;
+	size_t text_len = is_normal ? token->normal_len : token->len, len;
 
-	if (is_byte_level && pk_alphabet_unmap(token->text, token->len, out, &len))
+	if (is_byte_level && pk_alphabet_unmap(text, text_len, out, &len))
 		return len;
-	memcpy(out, token->text, token->len);
+	memcpy(out, text, text_len);
 	if (!is_piece || !draft->is_fallback_decoder)
-		return token->len;
+		return text_len;
 
 	/* ByteFallback: <0x00> to <0xFF>, hexadecimal digits of both cases. */
 	char digits[3] = {0};
-	char *end;
 
-	if (token->len != 6 || memcmp(token->text, "<0x", 3) != 0 || token->text[5] != '>')
-		return token->len;
-	memcpy(digits, token->text + 3, 2);
+	if (text_len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+		return text_len;
+	memcpy(digits, text + 3, 2);
 	if (strspn(digits, "0123456789abcdefABCDEF") != 2)
-		return token->len;
-	out[0] = (char) strtoul(digits, &end, 16);
+		return text_len;
+	out[0] = (char) strtoul(digits, NULL, 16);
 	return 1;
 }
 
@@ -230,29 +286,16 @@ lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err)
 	PkSection   edge_section = is_normalized ? PK_SECTION_NORMAL_EDGES : PK_SECTION_RAW_EDGES;
 	PkTrieNode *nodes = NULL;
 	PkTrieEdge *edges = NULL;
-	size_t      n_nodes = 0, n_edges = 0, n, n_owned = 0;
-	void       *patterns, *owned;
-	PkStatus    status;
+	size_t      n_nodes = 0, n_edges = 0;
+	void       *patterns;
 
 	PK_FORWARD(pk_calloc(draft->n_added + 2, sizeof(PkTriePattern), &patterns, err)); /* 2: aliases */
-	status = pk_calloc(draft->n_added + 2, sizeof(char *), &owned, err);
-	if (status != PK_OK)
-	{
-		free(patterns);
-		return status;
-	}
-	n = collect_patterns(draft, is_normalized, patterns);
-	for (size_t i = 0; is_normalized && i < n; i++)
-		PK_FORWARD_TO(done, normalize_pattern(draft, (PkTriePattern *) patterns + i,
-		                                      (char **) owned + n_owned++, err));
-	status = pk_trie_build(patterns, n, &nodes, &n_nodes, &edges, &n_edges, err);
+
+	PkStatus status = pk_trie_build(patterns, collect_patterns(draft, is_normalized, patterns),
+	                                &nodes, &n_nodes, &edges, &n_edges, err);
+
 	set_section(layout, node_section, nodes, n_nodes, true);
 	set_section(layout, edge_section, edges, n_edges, true);
-
-done:
-	for (size_t i = 0; i < n_owned; i++)
-		free(((char **) owned)[i]);
-	free(owned);
 	free(patterns);
 	return status;
 }
@@ -274,6 +317,11 @@ collect_patterns(PkDraft *draft, bool is_normalized, PkTriePattern *patterns)
 			if (token->is_normalized != is_normalized || is_special != (pass == 0))
 				continue;
 			patterns[n] = (PkTriePattern){token->text, token->len, id, (uint32_t) n};
+			if (token->normal_text != NULL)
+			{
+				patterns[n].text = token->normal_text;
+				patterns[n].len = token->normal_len;
+			}
 			n++;
 			if (alias == NULL || pk_draft_find(draft, alias, strlen(alias)) >= 0)
 				continue;
@@ -293,32 +341,6 @@ alias_of(const char *text, size_t len)
 	if (len == 8 && memcmp(text, "<|tell|>", 8) == 0)
 		return "<|tel|>";
 	return NULL;
-}
-
-/* *owned is the new text of the pattern, or NULL if it stays. */
-static PkStatus
-normalize_pattern(const PkDraft *draft, PkTriePattern *pattern, char **owned, PkError *err)
-{
-	*owned = NULL;
-	for (uint32_t i = 0; i < draft->header.n_normalizers; i++)
-	{
-		PkNormalized normalized = {0};
-		bool         is_same;
-		PkStatus     status = pk_normalize((PkNormalForm) draft->header.normalizers[i], pattern->text,
-		                                   pattern->len, &normalized, &is_same, NULL, err);
-
-		if (status == PK_OK && !is_same)
-		{
-			free(*owned);
-			*owned = normalized.text;
-			normalized.text = NULL;
-			pattern->text = *owned;
-			pattern->len = normalized.len;
-		}
-		pk_normalized_free(&normalized);
-		PK_FORWARD(status);
-	}
-	return PK_OK;
 }
 
 /*

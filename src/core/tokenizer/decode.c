@@ -42,7 +42,9 @@ pk_decode_push(PkDecodeStream *stream, int32_t id, char *out)
 	size_t             len, n = 0;
 	const char        *bytes = pk_tokenizer_bytes(tokenizer, id, &len);
 
-	if (stream->skip_special && pk_tokenizer_is_special(tokenizer, id))
+	if (id < 0 || (size_t) id >= tokenizer->n_ids)
+		return 0;
+	if (stream->skip_special && (tokenizer->flags[id] & PK_TOKEN_SKIPPED) != 0)
 		return 0;
 	if ((tokenizer->header->flags & PK_BLOB_JOIN_SPACES) != 0 && stream->n_state > 0)
 		n = decode_bytes(stream, " ", 1, out);

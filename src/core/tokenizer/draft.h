@@ -18,6 +18,8 @@ typedef struct PkDraftToken
 	uint8_t     flags; /* PK_TOKEN_* */
 	bool        is_model;      /* in model.vocab */
 	bool        is_normalized; /* added: looked for after normalisation */
+	char       *normal_text;   /* its text after normalisation, if that changes it; owned */
+	size_t      normal_len;
 } PkDraftToken;
 
 typedef struct PkDraftMerge

@@ -14,6 +14,7 @@
 #include "core/base/alloc.h"
 #include "core/base/utf8.h"
 #include "core/tokenizer/pattern.h"
+#include "core/tokenizer/unicode.h"
 
 #define MAX_DEPTH 32
 #define SPACES "\\x09-\\x0D\\x20\\x85\\xA0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000"
@@ -37,6 +38,7 @@ static PkStatus translate_quantifier(Translator *t);
 static PkStatus translate_counts(Translator *t);
 static PkStatus translate_escape(Translator *t);
 static PkStatus translate_property(Translator *t, bool is_negated);
+static PkStatus put_class(Translator *t, PkCharClass class, bool is_negated);
 static PkStatus translate_set(Translator *t, int depth);
 static PkStatus translate_set_item(Translator *t);
 static PkStatus set_member(Translator *t, uint32_t *code, bool *is_class);
@@ -262,7 +264,7 @@ static PkStatus
 translate_property(Translator *t, bool is_negated)
 {
 	static const char *const categories[] = {
-		"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No", "P",  "Pc",
+		"Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "Nd", "Nl", "No", "P",  "Pc",
 		"Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc"};
 	static const char *const scripts[] = {"Han",   "Hangul", "Hiragana", "Katakana", "Latin", "Greek",
 	                                      "Cyrillic", "Arabic", "Hebrew", "Thai", "Devanagari"};
@@ -280,6 +282,8 @@ translate_property(Translator *t, bool is_negated)
 	}
 	t->at++;
 	name[n] = '\0';
+	if (strcmp(name, "L") == 0 || strcmp(name, "N") == 0)
+		return put_class(t, name[0] == 'L' ? PK_CHAR_LETTER : PK_CHAR_NUMBER, is_negated);
 	for (size_t i = 0; i < PK_LENGTH(categories); i++)
 		if (strcmp(name, categories[i]) == 0)
 		{
@@ -295,6 +299,24 @@ translate_property(Translator *t, bool is_negated)
 			return put(t, text);
 		}
 	return refuse(t, "this property");
+}
+
+/* \p{L} and \p{N} of Unicode 16, whatever ICU is there: see unicode.h. */
+static PkStatus
+put_class(Translator *t, PkCharClass class, bool is_negated)
+{
+	size_t             n;
+	const PkCharRange *late = pk_late_chars(class, &n);
+
+	PK_FORWARD(put(t, is_negated ? "[^" : "["));
+	PK_FORWARD(put(t, class == PK_CHAR_LETTER ? "[\\p{L}&&\\p{Age=16.0}]" : "[\\p{N}&&\\p{Age=16.0}]"));
+	for (size_t i = 0; i < n; i++)
+	{
+		PK_FORWARD(put_char(t, late[i].first));
+		PK_FORWARD(put(t, "-"));
+		PK_FORWARD(put_char(t, late[i].last));
+	}
+	return put(t, "]");
 }
 
 static PkStatus

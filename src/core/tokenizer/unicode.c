@@ -24,13 +24,7 @@
 #define LONG_STRETCH 64      /* UTF-16 units; longer ones are sorted here, see sort_marks() */
 #define REGEX_STACK_BYTES (64 << 20)
 
-/* Letters and numbers that came with Unicode 15 to 16, for an older ICU. */
-typedef struct Range
-{
-	uint32_t first, last;
-} Range;
-
-static const Range new_letters[] = {
+static const PkCharRange new_letters[] = {
 	{0x1c89, 0x1c8a},   {0xa7cb, 0xa7cd},   {0xa7da, 0xa7dc},   {0x105c0, 0x105f3},
 	{0x10d4a, 0x10d65}, {0x10d6f, 0x10d85}, {0x10ec2, 0x10ec4}, {0x1123f, 0x11240},
 	{0x11380, 0x11389}, {0x1138b, 0x1138b}, {0x1138e, 0x1138e}, {0x11390, 0x113b5},
@@ -42,14 +36,14 @@ static const Range new_letters[] = {
 	{0x2b739, 0x2b739}, {0x2ebf0, 0x2ee5d}, {0x31350, 0x323af},
 };
 
-static const Range new_numbers[] = {
+static const PkCharRange new_numbers[] = {
 	{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x11f50, 0x11f59},
 	{0x16130, 0x16139}, {0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1d2c0, 0x1d2d3},
 	{0x1e4f0, 0x1e4f9}, {0x1e5f1, 0x1e5fa},
 };
 
 /* Numbers of Unicode 17, which Rust's char::is_numeric knows and the classes don't. */
-static const Range newer_numbers[] = {{0x11de0, 0x11de9}, {0x16ff4, 0x16ff6}};
+static const PkCharRange newer_numbers[] = {{0x11de0, 0x11de9}, {0x16ff4, 0x16ff6}};
 
 /* A normalisation at work. */
 typedef struct Normalizer
@@ -73,7 +67,7 @@ typedef struct Mark
 	uint8_t class;
 } Mark;
 
-static bool     is_in(const Range *ranges, size_t n, uint32_t code);
+static bool     is_in(const PkCharRange *ranges, size_t n, uint32_t code);
 static bool     is_newer_than(UChar32 code, int version);
 static PkStatus get_instances(Normalizer *work);
 static bool     is_plain(const Normalizer *work, uint32_t code);
@@ -126,8 +120,15 @@ pk_char_class(uint32_t code)
 	return class;
 }
 
+const PkCharRange *
+pk_late_chars(PkCharClass class, size_t *n)
+{
+	*n = class == PK_CHAR_LETTER ? PK_LENGTH(new_letters) : PK_LENGTH(new_numbers);
+	return class == PK_CHAR_LETTER ? new_letters : new_numbers;
+}
+
 static bool
-is_in(const Range *ranges, size_t n, uint32_t code)
+is_in(const PkCharRange *ranges, size_t n, uint32_t code)
 {
 	for (size_t i = 0; i < n; i++)
 		if (code <= ranges[i].last)

@@ -23,6 +23,14 @@ typedef enum PkCharClass
 
 PkCharClass pk_char_class(uint32_t code);
 
+typedef struct PkCharRange
+{
+	uint32_t first, last;
+} PkCharRange;
+
+/* Letters or numbers that came with Unicode 15 to 16 and that an older ICU doesn't know. */
+const PkCharRange *pk_late_chars(PkCharClass class, size_t *n);
+
 /* White_Space. */
 bool pk_char_is_space(uint32_t code);
 

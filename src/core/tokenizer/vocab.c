@@ -408,6 +408,8 @@ find_fallback(PkDraft *draft)
 void
 pk_draft_free(PkDraft *draft)
 {
+	for (size_t i = 0; i < draft->n_added; i++)
+		free(draft->tokens[draft->added[i]].normal_text);
 	free(draft->tokens);
 	free(draft->added);
 	free(draft->spell_offsets);
