@@ -47,12 +47,18 @@ static void
 use(const PkModel *model)
 {
 	const PkTokenizer *tokenizer = pk_model_tokenizer(model);
+	PkTokens           tokens = {0};
 	PkError            err;
 	size_t             len;
+	char              *text;
 
 	for (size_t id = 0; id < pk_tokenizer_n_ids(tokenizer); id++)
 		(void) pk_tokenizer_bytes(tokenizer, (int32_t) id, &len);
 	(void) pk_tokenizer_find(tokenizer, "<|endoftext|>", 13);
+	if (pk_tokenizer_encode(tokenizer, "abc 1 ab<|endoftext|>", 21, &tokens, NULL, &err) == PK_OK &&
+	    pk_tokenizer_decode(tokenizer, tokens.ids, tokens.n, false, &text, &len, &err) == PK_OK)
+		free(text);
+	pk_tokens_free(&tokens);
 	(void) pk_model_verify(model, NULL, &err);
 	(void) pk_model_warm(model, NULL, &err);
 }

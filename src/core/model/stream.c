@@ -19,6 +19,9 @@
 
 /* Source bytes between two progress reports and hints to the system to read ahead. */
 #define BATCH_BYTES ((size_t) 16 << 20)
+/* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
+ * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
+#define WORKERS_MAX 64
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
 typedef struct Worker
@@ -34,8 +37,8 @@ struct PkStream
 {
 	PkStreamConfig config;
 	PkKernels      kernels;
-	size_t         n_workers;
-	Worker        *workers;
+	size_t         n_threads, n_workers;
+	Worker        *workers; /* one for each thread, or for each tile if threads are more */
 	size_t         raw_size, floats_size, packed_size;
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
@@ -74,7 +77,8 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	PkStatus  status;
 
 	stream->config = *config;
-	stream->n_workers = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
+	stream->n_threads = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
+	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
 	if (status == PK_OK)
 		status = allocate(stream, err);
@@ -166,6 +170,8 @@ pk_stream_slot(PkStream *stream, size_t slot, const PkTensor *tensor, PkHash128 
 	size_t piece_bytes = stream->slot->n_piece_rows * stream->slot->n_cols * stream->item_size;
 	size_t n_batch = piece_bytes < BATCH_BYTES ? BATCH_BYTES / piece_bytes : 1;
 
+	if (n_batch > WORKERS_MAX)
+		n_batch = WORKERS_MAX;
 	atomic_store(&stream->failed_piece, SIZE_MAX);
 	read_ahead(stream, 0, n_batch);
 	for (size_t i = 0; i < n_pieces; i += n_batch)
@@ -228,7 +234,7 @@ static void
 run_tile(void *arg, size_t thread, size_t tile)
 {
 	PkStream *stream = arg;
-	Worker   *worker = &stream->workers[thread];
+	Worker   *worker = &stream->workers[stream->n_threads > WORKERS_MAX ? tile : thread];
 	size_t    piece = stream->first_piece + tile;
 	size_t    failed = atomic_load(&stream->failed_piece);
 

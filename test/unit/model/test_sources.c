@@ -4,6 +4,8 @@
  */
 #include "maker.h"
 
+#include <sys/wait.h>
+
 static PkStatus
 try_written(Maker *m, PkConfig *config, PkError *err)
 {
@@ -199,6 +201,41 @@ test_missing_files(void)
 	        "not a directory", "a file in place of the directory");
 }
 
+/* In a child, as a user who may not enter the directory. */
+static int
+scan_as_nobody(const char *dir)
+{
+	PkConfig config;
+	PkError  err;
+
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+		return 9;
+	if (try_config(dir, &config, &err) != PK_NO_PERMISSION || err.status != PK_NO_PERMISSION)
+		return 1;
+	return strstr(err.text, "config.json") != NULL && strstr(err.hint, "system user") != NULL ? 0 : 2;
+}
+
+static void
+test_permission(void)
+{
+	Maker m;
+	int   status;
+	pid_t child;
+
+	maker_init(&m, "forbidden");
+	maker_write(&m);
+	if (chmod(m.dir, 0000) != 0)
+		exit(2);
+	fflush(stdout);
+	child = fork();
+	if (child == 0)
+		_exit(scan_as_nobody(m.dir));
+	ok(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	   "a directory that we may not enter is PK_NO_PERMISSION, the hint names our user");
+	if (chmod(m.dir, 0700) != 0)
+		exit(2);
+}
+
 /* Something that is no file in place of each file. */
 static void
 test_kinds(void)
@@ -305,6 +342,11 @@ test_index_and_shards_differ(void)
 	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE,
 	        "tensor embed_out.weight is in both", "a tensor in two shards");
 
+	maker_init(&m, "generation");
+	m.generation = "{\"eos_token_id\": [1,";
+	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, "generation_config.json",
+	        "a broken generation_config.json is named");
+
 	maker_init(&m, "short");
 	maker_shard(&m, 2);
 	m.n_truncated = 3;
@@ -363,6 +405,7 @@ main(void)
 	test_tensors();
 	test_shapes();
 	test_missing_files();
+	test_permission();
 	test_kinds();
 	test_shards();
 	test_index_and_shards_differ();
