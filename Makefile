@@ -87,7 +87,7 @@ endif
 # Core is compiled without the server's include path and options: a PostgreSQL header in core is an
 # error, and -ffp-contract=off with plain c11 keeps q8 and q4 the same in every compiler.
 CORE_CFLAGS = -std=c11 -O2 -g -ffp-contract=off -fvisibility=hidden -fstack-protector-strong \
-	$(CFLAGS_SL) -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes \
+	$(CFLAGS_SL) -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes -Wno-psabi \
 	-Wformat-security $(WERROR_FLAG) $(COPT)
 
 $(CORE_OBJS) $(CLI_OBJS): %.o: %.c

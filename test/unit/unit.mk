@@ -38,7 +38,7 @@ SANITIZE_tsan = -fsanitize=thread
 SANITIZE_fuzz = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 SANITIZE_bench =
 ASSERTS = $(if $(filter bench,$(FLAVOUR)),,-DPK_ASSERTS)
-WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes -Wformat-security
+WARNINGS = -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes -Wno-psabi -Wformat-security
 CFLAGS_ALL = -std=c11 -O2 -g -ffp-contract=off $(WARNINGS) $(if $(WERROR),-Werror) \
 	$(SANITIZE_$(FLAVOUR)) $(ASSERTS) -Isrc $(COPT)
 

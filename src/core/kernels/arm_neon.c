@@ -1,0 +1,105 @@
+/*
+ * arm_neon.c
+ *    arm64: the shared bodies with the processor's half conversion. (Written for any compiler with
+ *    the vector extensions; products are left to the compiler's vectoriser.)
+ */
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include "core/kernels/gemm.h"
+#include "core/kernels/tiers.h"
+
+PK_INLINE PkV16
+load16_f16(const void *items)
+{
+	const uint16_t *half = items;
+	PkV16           v;
+	float32x4_t     parts[4];
+
+	for (size_t i = 0; i < 4; i++)
+		parts[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(half + 4 * i)));
+	memcpy(&v, parts, sizeof(v));
+	return v;
+}
+
+#define PK_WRAP_TARGET
+#define PK_WRAP_LOAD16 load16_f16
+#include "core/kernels/wrap.h"
+
+/* 4 rows at a time: widen to 16 bits, multiply to 32, add the four inputs of each row. */
+PK_INLINE PkI16
+quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
+{
+	const int16_t four[4] = {acts[0], acts[1], acts[2], acts[3]};
+	int16x4_t     a = vld1_s16(four);
+	int32x4_t     parts[4];
+
+	memcpy(parts, &sum, sizeof(parts));
+	for (size_t i = 0; i < 4; i++)
+	{
+		uint8x16_t bytes = vld1q_u8(stored + 16 * i);
+		int16x8_t  low = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes)));
+		int16x8_t  high = vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(bytes)));
+		int32x4_t  p0 = vmull_s16(vget_low_s16(low), a);
+		int32x4_t  p1 = vmull_s16(vget_high_s16(low), a);
+		int32x4_t  p2 = vmull_s16(vget_low_s16(high), a);
+		int32x4_t  p3 = vmull_s16(vget_high_s16(high), a);
+
+		parts[i] = vaddq_s32(parts[i], vpaddq_s32(vpaddq_s32(p0, p1), vpaddq_s32(p2, p3)));
+	}
+	memcpy(&sum, parts, sizeof(sum));
+	return sum;
+}
+
+#define HAS_OFFSET true
+#define TARGET
+
+#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q4(g, block, row, t, n) \
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+
+TARGET static void
+gemm_q8(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+}
+
+TARGET static void
+gemm_q4(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+}
+
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+
+static void
+gemm_f16(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+}
+
+static void
+f32_to_f16(uint16_t *out, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 4 <= n; i += 4)
+		vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
+	for (; i < n; i++)
+		out[i] = pk_float_to_half(x[i]);
+}
+
+const PkKernels pk_kernels_neon = {
+	.name = "neon",
+	.needs = PK_CPU_NEON,
+	.gemm_q8 = gemm_q8,
+	.gemm_q4 = gemm_q4,
+	.gemm_f16 = gemm_f16,
+	.f32_to_f16 = f32_to_f16,
+	PK_WRAP_SLOTS,
+};
+
+#else
+typedef int PkEmptyUnit;
+#endif

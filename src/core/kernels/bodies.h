@@ -1,0 +1,347 @@
+/*
+ * bodies.h
+ *    The bodies of the operations, written once, force-inlined into a wrapper of each tier.
+ *
+ * A PkV16 is PK_LANES floats in GCC's vector extension: the compiler makes SSE2, AVX2, AVX-512 or
+ * NEON of it, by the target of the function it is inlined into. Every step is an IEEE operation on
+ * each lane, so the bits are the same everywhere. Vectors are never passed to a function that is
+ * not inlined (their calling convention depends on the target), so core is built with -Wno-psabi.
+ */
+#ifndef PK_BODIES_H
+#define PK_BODIES_H
+
+#include <math.h>
+#include <string.h>
+
+#include "core/kernels/half.h"
+#include "core/kernels/kernels.h"
+
+typedef float   PkV16 __attribute__((vector_size(64)));
+typedef int32_t PkI16 __attribute__((vector_size(64)));
+
+
+PK_INLINE PkV16
+pk_v_all(float x)
+{
+	return (PkV16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+PK_INLINE PkV16
+pk_v_load(const float *p)
+{
+	PkV16 v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+PK_INLINE void
+pk_v_store(float *p, PkV16 v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+/* The first n (1 to PK_LANES) lanes from p, the others fill. */
+PK_INLINE PkV16
+pk_v_load_n(const float *p, size_t n, float fill)
+{
+	PkV16 v = pk_v_all(fill);
+
+	memcpy(&v, p, n * sizeof(float));
+	return v;
+}
+
+PK_INLINE PkV16
+pk_v_select(PkI16 mask, PkV16 yes, PkV16 no)
+{
+	return (PkV16) ((mask & (PkI16) yes) | (~mask & (PkI16) no));
+}
+
+/* The tree of every sum: halves are added lane by lane, 8, 4, 2, 1. */
+PK_INLINE float
+pk_v_sum(PkV16 v)
+{
+	float lane[PK_LANES];
+
+	memcpy(lane, &v, sizeof(v));
+	for (size_t half = PK_LANES / 2; half > 0; half /= 2)
+		for (size_t i = 0; i < half; i++)
+			lane[i] = lane[i] + lane[i + half];
+	return lane[0];
+}
+
+PK_INLINE float
+pk_v_max(PkV16 v)
+{
+	float most, lane[PK_LANES];
+
+	memcpy(lane, &v, sizeof(v));
+	most = lane[0];
+	for (size_t i = 1; i < PK_LANES; i++)
+		most = lane[i] > most ? lane[i] : most;
+	return most;
+}
+
+/*
+ * exp after Cephes expf: x = n ln 2 + r, a polynomial in r, and 2^n in two steps, so that results
+ * near the ends are right: below -104 it is 0, above 88.8 infinity; NaN stays NaN.
+ */
+PK_INLINE PkV16
+pk_v_exp(PkV16 x)
+{
+	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+	PkV16       c = pk_v_select(x < -104.0f, pk_v_all(-104.0f), x);
+
+	c = pk_v_select(c > 89.0f, pk_v_all(89.0f), c);
+	c = pk_v_select(x == x, c, pk_v_all(0.0f));
+
+	PkV16 shifted = c * 1.44269504088896341f + magic;
+	PkV16 n = shifted - magic;
+	PkI16 n_int = (PkI16) shifted - (PkI16) magic;
+	PkV16 r = c - n * 0.693359375f - n * -2.12194440e-4f;
+	PkV16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * (r * r) + r + 1.0f;
+
+	PkI16 low = n_int >> 1;
+	PkV16 scale_low = (PkV16) ((low + 127) << 23);
+	PkV16 scale_high = (PkV16) ((n_int - low + 127) << 23);
+
+	return pk_v_select(x == x, p * scale_low * scale_high, x);
+}
+
+/* erf after Cephes erff and erfcf: a polynomial below 1, exp(-x^2) times another beyond. */
+PK_INLINE PkV16
+pk_v_erf(PkV16 x)
+{
+	PkV16 z = x * x;
+	PkV16 small = z * 7.853861353153693e-5f + -8.010193625184903e-4f;
+
+	small = small * z + 5.188327685732524e-3f;
+	small = small * z + -2.685381193529856e-2f;
+	small = small * z + 1.128358514861418e-1f;
+	small = small * z + -3.761262582423300e-1f;
+	small = small * z + 1.128379165726710f;
+	small = small * x;
+
+	PkI16 is_negative = x < 0.0f;
+	PkV16 a = pk_v_select(is_negative, -x, x);
+
+	a = pk_v_select(a < 1.0f, pk_v_all(1.0f), a);
+
+	PkV16 q = 1.0f / a;
+	PkV16 y = q * q;
+	PkV16 near = y * 2.326819970068386e-2f + -1.387039388740657e-1f;
+
+	near = near * y + 3.687424674597105e-1f;
+	near = near * y + -5.824733027278666e-1f;
+	near = near * y + 6.210004621745983e-1f;
+	near = near * y + -4.944515323274145e-1f;
+	near = near * y + 3.404879937665872e-1f;
+	near = near * y + -2.741127028184656e-1f;
+	near = near * y + 5.638259427386472e-1f;
+
+	PkV16 far = y * -1.047766399936249e+1f + 1.297719955372516e+1f;
+
+	far = far * y + -7.495518717768503f;
+	far = far * y + 2.921019019210786f;
+	far = far * y + -1.015265279202700f;
+	far = far * y + 4.218463358204948e-1f;
+	far = far * y + -2.820767439740514e-1f;
+	far = far * y + 5.641895067754075e-1f;
+
+	PkV16 large = 1.0f - pk_v_exp(-(a * a)) * q * pk_v_select(a < 2.0f, near, far);
+
+	large = pk_v_select(is_negative, -large, large);
+	return pk_v_select(z < 1.0f, small, pk_v_select(x == x, large, x));
+}
+
+PK_INLINE PkV16
+pk_v_gelu(PkV16 x)
+{
+	return 0.5f * x * (1.0f + pk_v_erf(x * 0.70710678118654752f));
+}
+
+/* tanh(u) = 1 - 2 / (exp(2u) + 1) */
+PK_INLINE PkV16
+pk_v_gelu_tanh(PkV16 x)
+{
+	PkV16 u = 0.79788456080286536f * (x + 0.044715f * (x * x * x));
+	PkV16 t = 1.0f - 2.0f / (pk_v_exp(u + u) + 1.0f);
+
+	return 0.5f * x * (1.0f + t);
+}
+
+/* y[i] = f(...) for whole vectors and a last part that is padded; v and rest name the loop's state. */
+#define PK_MAP(n, body) \
+	do \
+	{ \
+		for (size_t i = 0; i + PK_LANES <= (n); i += PK_LANES) \
+		{ \
+			const size_t n_here = PK_LANES; \
+			body \
+		} \
+		if ((n) % PK_LANES != 0) \
+		{ \
+			const size_t i = (n) - (n) % PK_LANES, n_here = (n) % PK_LANES; \
+			body \
+		} \
+	} while (0)
+
+PK_INLINE void
+pk_v_store_n(float *p, PkV16 v, size_t n)
+{
+	memcpy(p, &v, n * sizeof(float));
+}
+
+PK_INLINE void
+pk_body_gelu(float *x, size_t n)
+{
+	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu(pk_v_load_n(x + i, n_here, 0.0f)), n_here););
+}
+
+PK_INLINE void
+pk_body_gelu_tanh(float *x, size_t n)
+{
+	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu_tanh(pk_v_load_n(x + i, n_here, 0.0f)), n_here););
+}
+
+PK_INLINE void
+pk_body_add(float *y, const float *x, size_t n)
+{
+	PK_MAP(n, pk_v_store_n(y + i,
+	                       pk_v_load_n(y + i, n_here, 0.0f) + pk_v_load_n(x + i, n_here, 0.0f),
+	                       n_here););
+}
+
+PK_INLINE void
+pk_body_scale(float *y, float factor, size_t n)
+{
+	PK_MAP(n, pk_v_store_n(y + i, pk_v_load_n(y + i, n_here, 0.0f) * factor, n_here););
+}
+
+PK_INLINE float
+pk_body_sum(const float *x, size_t n)
+{
+	PkV16 sum = pk_v_all(0.0f);
+
+	PK_MAP(n, sum = sum + pk_v_load_n(x + i, n_here, 0.0f););
+	return pk_v_sum(sum);
+}
+
+PK_INLINE float
+pk_body_sum_squares(const float *x, size_t n)
+{
+	PkV16 sum = pk_v_all(0.0f);
+
+	PK_MAP(n, PkV16 v = pk_v_load_n(x + i, n_here, 0.0f); sum = sum + v * v;);
+	return pk_v_sum(sum);
+}
+
+PK_INLINE float
+pk_body_max(const float *x, size_t n)
+{
+	PkV16 most = pk_v_all(x[0]);
+
+	PK_MAP(n, PkV16 v = pk_v_load_n(x + i, n_here, x[0]); most = pk_v_select(v > most, v, most););
+	return pk_v_max(most);
+}
+
+PK_INLINE float
+pk_body_sum_exp(const float *x, float shift, size_t n)
+{
+	PkV16 sum = pk_v_all(0.0f);
+
+	PK_MAP(n, sum = sum + pk_v_exp(pk_v_load_n(x + i, n_here, -INFINITY) - shift););
+	return pk_v_sum(sum);
+}
+
+PK_INLINE void
+pk_body_exp_shifted(float *out, const float *x, float shift, size_t n)
+{
+	PK_MAP(n, pk_v_store_n(out + i, pk_v_exp(pk_v_load_n(x + i, n_here, 0.0f) - shift), n_here););
+}
+
+PK_INLINE void
+pk_body_layernorm(float *out, const float *x, const float *gain, const float *bias, size_t n,
+                  float eps)
+{
+	float mean = pk_body_sum(x, n) / (float) n;
+	PkV16 sum = pk_v_all(0.0f);
+
+	PK_MAP(n, PkV16 off = pk_v_load_n(x + i, n_here, mean) - mean; sum = sum + off * off;);
+
+	float rstd = 1.0f / sqrtf(pk_v_sum(sum) / (float) n + eps);
+
+	PK_MAP(n, PkV16 norm = (pk_v_load_n(x + i, n_here, 0.0f) - mean) * rstd;
+	       pk_v_store_n(out + i,
+	                    norm * pk_v_load_n(gain + i, n_here, 0.0f) +
+	                        pk_v_load_n(bias + i, n_here, 0.0f),
+	                    n_here););
+}
+
+PK_INLINE void
+pk_body_rope(float *x, const float *cos, const float *sin, size_t n_rot)
+{
+	size_t half = n_rot / 2;
+	float *y = x + half;
+
+	PK_MAP(half, PkV16 a = pk_v_load_n(x + i, n_here, 0.0f);
+	       PkV16 b = pk_v_load_n(y + i, n_here, 0.0f);
+	       PkV16 c = pk_v_load_n(cos + i, n_here, 0.0f);
+	       PkV16 s = pk_v_load_n(sin + i, n_here, 0.0f);
+	       pk_v_store_n(x + i, a * c - b * s, n_here);
+	       pk_v_store_n(y + i, b * c + a * s, n_here););
+}
+
+/*
+ * Per group: scale = max|x| / 127; q = x * (127 / max|x|) rounded half to even by adding a magic
+ * number. A group that holds NaN or infinity gives q = 0 and that scale: no undefined conversion.
+ */
+PK_INLINE void
+pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *scale, int32_t *sum)
+{
+	const float magic = 12582912.0f;
+
+	for (size_t g = 0; g * group < n_cols; g++)
+	{
+		const float *from = x + g * group;
+		size_t       n = n_cols - g * group < group ? n_cols - g * group : group;
+		PkV16        most_v = pk_v_all(0.0f);
+		PkI16        total = {0};
+
+		PK_MAP(n, PkV16 v = pk_v_load_n(from + i, n_here, 0.0f); v = pk_v_select(v < 0.0f, -v, v);
+		       most_v = pk_v_select(v <= most_v, most_v, v);); /* NaN is kept */
+
+		float most = pk_v_max(most_v);
+		bool  is_plain = most > 0.0f && most <= 3.4e38f && pk_v_sum(most_v) == pk_v_sum(most_v);
+		float inverse = is_plain ? 127.0f / most : 0.0f;
+
+		is_plain = is_plain && inverse <= 3.4e38f; /* a subnormal maximum counts as zero */
+		scale[g] = is_plain ? most / 127.0f : 0.0f;
+		for (size_t i = 0; i < group; i += PK_LANES)
+		{
+			PkV16 v = i + PK_LANES <= n ? pk_v_load(from + i)
+			          : i < n           ? pk_v_load_n(from + i, n - i, 0.0f)
+			                            : pk_v_all(0.0f);
+			PkI16 level = (PkI16) (v * inverse + magic) - (PkI16) pk_v_all(magic);
+
+			level = is_plain ? level : (PkI16){0};
+			total = total + level;
+			for (size_t k = 0; k < PK_LANES; k++)
+				q[g * group + i + k] = (int8_t) level[k];
+		}
+
+		int32_t sum_here = 0;
+
+		for (size_t k = 0; k < PK_LANES; k++)
+			sum_here += total[k];
+		sum[g] = sum_here;
+	}
+}
+
+#endif

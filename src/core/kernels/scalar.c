@@ -1,0 +1,79 @@
+/*
+ * scalar.c
+ *    The reference tier: the definition of each operation, in plain C for any machine.
+ *
+ * A product of q8 or q4, for output row r and token t: for each group in order
+ *     dot = sum of w * q in integers;  y = y + ((float) dot * w_scale) * q_scale
+ * then + bias. f16: for each k in order y = y + x * w, then + bias.
+ */
+#include "core/kernels/gemm.h"
+#include "core/kernels/tiers.h"
+
+PK_INLINE PkV16
+load16_f16(const void *items)
+{
+	const uint16_t *half = items;
+	float           out[PK_LANES];
+
+	for (size_t i = 0; i < PK_LANES; i++)
+		out[i] = pk_half_to_float(half[i]);
+	return pk_v_load(out);
+}
+
+#define PK_WRAP_TARGET
+#define PK_WRAP_LOAD16 load16_f16
+#include "core/kernels/wrap.h"
+
+PK_INLINE PkI16
+quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
+{
+	int32_t dot[PK_LANES];
+
+	for (size_t i = 0; i < PK_LANES; i++)
+		dot[i] = w[4 * i] * acts[0] + w[4 * i + 1] * acts[1] + w[4 * i + 2] * acts[2] +
+		         w[4 * i + 3] * acts[3];
+
+	PkI16 add;
+
+	memcpy(&add, dot, sizeof(add));
+	return sum + add;
+}
+
+#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, true)
+#define TILE_Q4(g, block, row, t, n) pk_body_q4_tile(g, block, row, t, n, quad, true, load16_f16)
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+
+static void
+gemm_q8(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+}
+
+static void
+gemm_q4(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+}
+
+static void
+gemm_f16(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+}
+
+static void
+f32_to_f16(uint16_t *out, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = pk_float_to_half(x[i]);
+}
+
+const PkKernels pk_kernels_scalar = {
+	.name = "scalar",
+	.needs = 0,
+	.gemm_q8 = gemm_q8,
+	.gemm_q4 = gemm_q4,
+	.gemm_f16 = gemm_f16,
+	.f32_to_f16 = f32_to_f16,
+	PK_WRAP_SLOTS,
+};

@@ -1,0 +1,19 @@
+/*
+ * tiers.h
+ *    The constant table of each tier; slots that it does not speed up are NULL.
+ */
+#ifndef PK_TIERS_H
+#define PK_TIERS_H
+
+#include "core/kernels/kernels.h"
+
+extern const PkKernels pk_kernels_scalar;
+#if defined(__x86_64__)
+extern const PkKernels pk_kernels_avx2;
+extern const PkKernels pk_kernels_avx512;
+extern const PkKernels pk_kernels_vnni;
+#elif defined(__aarch64__)
+extern const PkKernels pk_kernels_neon;
+#endif
+
+#endif

@@ -1,0 +1,110 @@
+/*
+ * x86_avx2.c
+ *    AVX2 with FMA and F16C: any x86-64 server of the last ten years.
+ */
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "core/kernels/gemm.h"
+#include "core/kernels/tiers.h"
+
+PK_TARGET_AVX2 PK_INLINE PkV16
+load16_f16(const void *items)
+{
+	const __m128i *half = items;
+	__m256         parts[2] = {_mm256_cvtph_ps(_mm_loadu_si128(half)),
+	                           _mm256_cvtph_ps(_mm_loadu_si128(half + 1))};
+	PkV16          v;
+
+	memcpy(&v, parts, sizeof(v));
+	return v;
+}
+
+#define PK_WRAP_TARGET PK_TARGET_AVX2
+#define PK_WRAP_LOAD16 load16_f16
+#include "core/kernels/wrap.h"
+
+/*
+ * vpmaddubsw adds two products in 16 bits and saturates above 32,767: stored weights up to 255 would.
+ * So the offset is taken off, and |w| times (a with the sign of w) stays within 2 * 128 * 127.
+ */
+PK_TARGET_AVX2 PK_INLINE __m256i
+half_quad(__m256i sum, __m256i stored, __m256i acts)
+{
+	__m256i w = _mm256_xor_si256(stored, _mm256_set1_epi8((char) PK_Q8_OFFSET));
+	__m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(acts, w));
+
+	return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+PK_TARGET_AVX2 PK_INLINE PkI16
+quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
+{
+	const __m256i *stored = (const __m256i *) (const void *) w;
+	__m256i        parts[2];
+	int32_t        four;
+
+	memcpy(&four, acts, sizeof(four));
+	memcpy(parts, &sum, sizeof(parts));
+
+	__m256i a = _mm256_set1_epi32(four);
+
+	parts[0] = half_quad(parts[0], _mm256_loadu_si256(stored), a);
+	parts[1] = half_quad(parts[1], _mm256_loadu_si256(stored + 1), a);
+	memcpy(&sum, parts, sizeof(sum));
+	return sum;
+}
+
+#define HAS_OFFSET false
+#define TARGET PK_TARGET_AVX2
+
+#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q4(g, block, row, t, n) \
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+
+TARGET static void
+gemm_q8(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+}
+
+TARGET static void
+gemm_q4(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+}
+
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+
+TARGET static void
+gemm_f16(const PkGemm *g, size_t begin, size_t end)
+{
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+}
+
+TARGET static void
+f32_to_f16(uint16_t *out, const float *x, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		_mm_storeu_si128((__m128i *) (void *) (out + i),
+		                 _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+	for (; i < n; i++)
+		out[i] = pk_float_to_half(x[i]);
+}
+
+const PkKernels pk_kernels_avx2 = {
+	.name = "avx2",
+	.needs = PK_CPU_AVX2,
+	.gemm_q8 = gemm_q8,
+	.gemm_q4 = gemm_q4,
+	.gemm_f16 = gemm_f16,
+	.f32_to_f16 = f32_to_f16,
+	PK_WRAP_SLOTS,
+};
+
+#else
+typedef int PkEmptyUnit;
+#endif
