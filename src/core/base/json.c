@@ -13,7 +13,8 @@
 #include "core/base/alloc.h"
 #include "core/base/json.h"
 
-/* More than the tokenizer.json of any published model has (about half a million merges as pairs). */
+/* More than the tokenizer.json of any published model has (about half a million merges as pairs).
+ */
 #define CONTAINERS_MAX ((size_t) 1 << 20)
 #define ITEMS_MAX ((size_t) 1 << 22)
 
@@ -46,8 +47,8 @@ pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, P
 		return pk_error(err, PK_BAD_FILE, "%s has too many items", what);
 	PK_FORWARD(pk_calloc(1, sizeof(PkJsonDoc), &doc, err));
 
-	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
-	                          &problem);
+	json_t *root =
+		json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
 
 	if (root == NULL)
 	{

@@ -169,9 +169,9 @@ pk_file_read(int fd, const char *name, void *out, size_t len, uint64_t offset, P
 		if (n < 0)
 			return pk_error_errno(err, errno, "could not read %s", name);
 		if (n == 0)
-			return pk_error(err, PK_BAD_FILE, "%s ends at byte %llu, but bytes up to %llu are needed",
-			                name, (unsigned long long) (offset + done),
-			                (unsigned long long) (offset + len));
+			return pk_error(
+				err, PK_BAD_FILE, "%s ends at byte %llu, but bytes up to %llu are needed", name,
+				(unsigned long long) (offset + done), (unsigned long long) (offset + len));
 		done += (size_t) n;
 	}
 	return PK_OK;

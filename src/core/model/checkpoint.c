@@ -174,11 +174,11 @@ sort_tensors(PkCheckpoint *checkpoint, PkError *err)
 		const PkTensor *before = &list->items[i - 1], *tensor = &list->items[i];
 
 		if (strcmp(before->name, tensor->name) == 0)
-			return pk_error(err, PK_BAD_FILE, "tensor %s is in both %s and %s",
-			                pk_error_quote(quoted, sizeof(quoted), tensor->name,
-			                               strlen(tensor->name)),
-			                pk_checkpoint_file_name(checkpoint, before),
-			                pk_checkpoint_file_name(checkpoint, tensor));
+			return pk_error(
+				err, PK_BAD_FILE, "tensor %s is in both %s and %s",
+				pk_error_quote(quoted, sizeof(quoted), tensor->name, strlen(tensor->name)),
+				pk_checkpoint_file_name(checkpoint, before),
+				pk_checkpoint_file_name(checkpoint, tensor));
 	}
 	return PK_OK;
 }
@@ -198,8 +198,8 @@ check_index(PkCheckpoint *checkpoint, PkError *err)
 
 	if (!checkpoint->sources->has_index)
 		return PK_OK;
-	PK_FORWARD(pk_file_load(checkpoint->sources->dir, PK_INDEX_NAME, PK_INDEX_BYTES_MAX, &json, &len,
-	                        err));
+	PK_FORWARD(pk_file_load(checkpoint->sources->dir, PK_INDEX_NAME, PK_INDEX_BYTES_MAX, &json,
+	                        &len, err));
 
 	PkStatus status = pk_index_walk(json, len, check_index_entry, checkpoint, err);
 
@@ -214,8 +214,7 @@ check_index_entry(void *arg, const char *tensor, const char *shard, PkError *err
 	PkTensor            key = {.name = (char *) (uintptr_t) tensor};
 	const PkTensorList *list = &checkpoint->tensors;
 	const PkTensor     *found =
-        list->n == 0 ? NULL
-						 : bsearch(&key, list->items, list->n, sizeof(PkTensor), compare_names);
+        list->n == 0 ? NULL : bsearch(&key, list->items, list->n, sizeof(PkTensor), compare_names);
 	char quoted[120];
 
 	pk_error_quote(quoted, sizeof(quoted), tensor, strlen(tensor));

@@ -83,8 +83,7 @@ read_config(const PkJson *root, PkConfig *out, PkError *err)
 	                      &config.max_position_embeddings, err));
 	PK_FORWARD(read_count(root, "vocab_size", 50432, MAX_VOCAB, &config.vocab_size, err));
 	PK_FORWARD(read_act(root, &config.hidden_act, err));
-	PK_FORWARD(
-		read_flag(root, "use_parallel_residual", true, &config.use_parallel_residual, err));
+	PK_FORWARD(read_flag(root, "use_parallel_residual", true, &config.use_parallel_residual, err));
 	PK_FORWARD(read_flag(root, "attention_bias", true, &config.attention_bias, err));
 	PK_FORWARD(read_flag(root, "tie_word_embeddings", false, &config.tie_word_embeddings, err));
 	PK_FORWARD(read_real(root, "layer_norm_eps", 1e-5, &eps, err));
@@ -106,7 +105,8 @@ check_architecture(const PkJson *root, PkError *err)
 	const char *type = pk_json_string(pk_json_get(root, "model_type"), &len);
 
 	if (type == NULL)
-		return pk_error(err, PK_UNSUPPORTED, "config.json names no model_type; \"gpt_neox\" is run");
+		return pk_error(err, PK_UNSUPPORTED,
+		                "config.json names no model_type; \"gpt_neox\" is run");
 	if (!pk_json_string_is(pk_json_get(root, "model_type"), "gpt_neox"))
 	{
 		pk_error(err, PK_UNSUPPORTED, "model_type \"%s\" is not supported",
@@ -187,8 +187,10 @@ read_rotary(const PkJson *root, PkConfig *config, PkError *err)
 	uint32_t head_size = config->hidden_size / config->num_attention_heads;
 
 	if (pk_json_int(pk_json_get(root, "head_dim"), &head_dim) && head_dim != (int64_t) head_size)
-		return pk_error(err, PK_UNSUPPORTED, "head_dim %lld in config.json differs from %u, the share "
-		                "of each head in hidden_size", (long long) head_dim, head_size);
+		return pk_error(err, PK_UNSUPPORTED,
+		                "head_dim %lld in config.json differs from %u, the share "
+		                "of each head in hidden_size",
+		                (long long) head_dim, head_size);
 	if (!(share >= 0 && share <= 1))
 		return pk_error(err, PK_BAD_FILE,
 		                "the rotary share %g of each head in config.json is not between 0 and 1",
@@ -323,8 +325,10 @@ add_eos(const PkJson *node, const char *file, PkConfig *config, PkError *err)
 	int64_t id;
 
 	if (!pk_json_int(node, &id))
-		return pk_error(err, PK_BAD_FILE, "eos_token_id in %s is neither an integer nor a list of "
-		                "integers", file);
+		return pk_error(err, PK_BAD_FILE,
+		                "eos_token_id in %s is neither an integer nor a list of "
+		                "integers",
+		                file);
 	return pk_config_add_eos(config, id, err);
 }
 

@@ -24,8 +24,8 @@ typedef struct PkConfig
 	uint32_t num_hidden_layers;
 	uint32_t num_attention_heads;
 	uint32_t max_position_embeddings;
-	uint32_t vocab_size;  /* rows of the tensors once they are known (may be padded) */
-	uint32_t n_tokens;    /* ids the tokenizer knows, at most vocab_size; the rest is never sampled */
+	uint32_t vocab_size; /* rows of the tensors once they are known (may be padded) */
+	uint32_t n_tokens; /* ids the tokenizer knows, at most vocab_size; the rest is never sampled */
 	uint32_t rotary_dims; /* dimensions of each head that are rotated, even */
 	float    rope_theta;
 	float    layer_norm_eps;

@@ -195,7 +195,8 @@ compile_tokenizer(Conversion *c, void **blob, size_t *blob_size, PkError *err)
 {
 	if (pk_cancel_poll(c->args->cancel))
 		return PK_CANCELLED;
-	PK_FORWARD(pk_tokenizer_compile(c->tokenizer_json, c->tokenizer_json_len, blob, blob_size, err));
+	PK_FORWARD(
+		pk_tokenizer_compile(c->tokenizer_json, c->tokenizer_json_len, blob, blob_size, err));
 	free(c->tokenizer_json);
 	c->tokenizer_json = NULL;
 	return PK_OK;
@@ -284,7 +285,8 @@ allocate_file(const Conversion *c, PkError *err)
 			continue;
 		if (failure != 0)
 			return hint_disk(pk_error_errno(err, failure, "could not allocate %zu bytes for \"%s\"",
-			                                size, c->args->image_path), err);
+			                                size, c->args->image_path),
+			                 err);
 		done += n;
 	}
 	return PK_OK;
@@ -294,8 +296,9 @@ static PkStatus
 hint_disk(PkStatus status, PkError *err)
 {
 	if (status == PK_NO_DISK)
-		pk_error_hint(err, status, "Free disk space, or place images on another disk (setting "
-		                           "polyko.image_directory).");
+		pk_error_hint(err, status,
+		              "Free disk space, or place images on another disk (setting "
+		              "polyko.image_directory).");
 	return status;
 }
 
@@ -381,8 +384,8 @@ write_tables(Conversion *c, PkHash128 fingerprint, PkError *err)
 	header.weights_hash = pk_hasher_digest(c->weights);
 	header.header_hash = pk_image_header_hash(&header);
 
-	PK_FORWARD(pk_file_write(c->fd, c->args->image_path, c->tables, c->tables_size, PK_IMAGE_PAGE,
-	                         err));
+	PK_FORWARD(
+		pk_file_write(c->fd, c->args->image_path, c->tables, c->tables_size, PK_IMAGE_PAGE, err));
 	return pk_file_write(c->fd, c->args->image_path, &header, sizeof(header), 0, err);
 }
 

@@ -20,8 +20,8 @@ typedef struct PkSources PkSources;
 /*
  * Find config.json, generation_config.json (optional), tokenizer.json and model.safetensors or the
  * index with its shards in dir; each must be a regular, readable file. Nothing is kept open.
- * PK_NO_FILE, PK_NO_PERMISSION, PK_BAD_FILE (an index that names '/', '..' or a missing shard, ...).
- * Reads the index only.
+ * PK_NO_FILE, PK_NO_PERMISSION, PK_BAD_FILE (an index that names '/', '..' or a missing shard,
+ * ...). Reads the index only.
  */
 PkStatus  pk_sources_scan(const char *dir, PkSources **out, PkError *err);
 PkHash128 pk_sources_key(const PkSources *sources);
@@ -41,12 +41,12 @@ typedef struct PkConvert
 {
 	const char  *source_dir;
 	PkQuant      quant;
-	const char  *image_path;     /* of the temporary file; made anew (unlinked first), mode 0600 */
-	PkPool      *pool;           /* NULL: this thread alone */
-	PkCancel    *cancel;         /* may be NULL */
-	PkProgressFn progress;       /* may be NULL; calling thread, every few MB */
+	const char  *image_path; /* of the temporary file; made anew (unlinked first), mode 0600 */
+	PkPool      *pool;       /* NULL: this thread alone */
+	PkCancel    *cancel;     /* may be NULL */
+	PkProgressFn progress;   /* may be NULL; calling thread, every few MB */
 	void        *progress_arg;
-	bool         keep_free;      /* refuse with PK_NO_DISK unless max(1 GiB, 5 %) stays free */
+	bool         keep_free; /* refuse with PK_NO_DISK unless max(1 GiB, 5 %) stays free */
 } PkConvert;
 
 /*

@@ -29,13 +29,14 @@ pk_image_layout(const PkConfig *config, PkQuant quant, size_t tokenizer_size, Pk
 	out->quant = quant;
 	out->n_slots = pk_n_slots(config);
 	out->directory_offset = PK_IMAGE_PAGE;
-	out->tokenizer_offset = pk_round_up(
-		out->directory_offset + out->n_slots * sizeof(PkImageEntry), PK_ALIGNMENT);
+	out->tokenizer_offset =
+		pk_round_up(out->directory_offset + out->n_slots * sizeof(PkImageEntry), PK_ALIGNMENT);
 	out->tokenizer_size = tokenizer_size;
 	out->rope_offset = pk_round_up(out->tokenizer_offset + tokenizer_size, PK_ALIGNMENT);
 	/* at most 2^26 bytes: pk_config_check() */
 	out->rope_size = pk_round_up((size_t) config->max_position_embeddings *
-	                                 (config->rotary_dims / 2) * sizeof(float), PK_ALIGNMENT);
+	                                 (config->rotary_dims / 2) * sizeof(float),
+	                             PK_ALIGNMENT);
 	out->weights_offset = pk_round_up(out->rope_offset + 2 * out->rope_size, PK_IMAGE_PAGE);
 
 	PK_FORWARD(pk_calloc(out->n_slots, sizeof(PkSlot), &slots, err));

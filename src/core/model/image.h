@@ -46,7 +46,8 @@ typedef struct PkImageHeader
 
 _Static_assert(sizeof(PkImageHeader) == PK_IMAGE_PAGE, "the header is one page");
 _Static_assert(sizeof(size_t) == 8, "images are mapped whole: 64-bit machines only");
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checkpoints and images are little-endian");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "checkpoints and images are little-endian");
 
 typedef struct PkImageEntry
 {

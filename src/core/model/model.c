@@ -36,7 +36,8 @@ static PkStatus check_directory(const PkModel *model, PkError *err);
 static PkStatus open_tokenizer(PkModel *model, PkError *err);
 static PkStatus wire(PkModel *model, PkError *err);
 static void     wire_slot(PkModel *model, const PkSlot *slot);
-static PkStatus verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel, PkError *err);
+static PkStatus verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel,
+                             PkError *err);
 static bool     is_zero(const unsigned char *bytes, size_t len);
 static PkStatus verify_failed(const PkModel *model, PkError *err);
 static void     fill_info(const PkImageHeader *header, PkImageInfo *out);
@@ -71,7 +72,8 @@ open_image(PkModel *model, const char *path, PkError *err)
 	strncpy(model->name, slash != NULL ? slash + 1 : path, sizeof(model->name) - 1);
 	PK_FORWARD(pk_map_open(path, &model->map, err));
 	if (model->map.size < sizeof(PkImageHeader))
-		return pk_error(err, PK_BAD_FILE, "\"%s\" has only %zu bytes", model->name, model->map.size);
+		return pk_error(err, PK_BAD_FILE, "\"%s\" has only %zu bytes", model->name,
+		                model->map.size);
 
 	const PkImageHeader *header = model->map.data;
 
@@ -154,8 +156,9 @@ open_tokenizer(PkModel *model, PkError *err)
 
 	PK_FORWARD(pk_tokenizer_open(blob, model->layout.tokenizer_size, &model->tokenizer, err));
 	if (pk_tokenizer_n_ids(model->tokenizer) != model->config.n_tokens)
-		return pk_error(err, PK_BAD_FILE, "the tokenizer of \"%s\" has %zu tokens, its header says %u",
-		                model->name, pk_tokenizer_n_ids(model->tokenizer), model->config.n_tokens);
+		return pk_error(err, PK_BAD_FILE,
+		                "the tokenizer of \"%s\" has %zu tokens, its header says %u", model->name,
+		                pk_tokenizer_n_ids(model->tokenizer), model->config.n_tokens);
 	return PK_OK;
 }
 
@@ -170,8 +173,8 @@ wire(PkModel *model, PkError *err)
 	model->layers = layers;
 	model->weights.layers = layers;
 	model->weights.rope_cos = (const float *) (const void *) (base + model->layout.rope_offset);
-	model->weights.rope_sin = (const float *) (const void *) (base + model->layout.rope_offset +
-	                                                          model->layout.rope_size);
+	model->weights.rope_sin =
+		(const float *) (const void *) (base + model->layout.rope_offset + model->layout.rope_size);
 	for (size_t i = 0; i < model->layout.n_slots; i++)
 		wire_slot(model, &model->layout.slots[i]);
 	return PK_OK;
@@ -333,8 +336,8 @@ pk_model_warm(const PkModel *model, PkCancel *cancel, PkError *err)
 		size_t n = size - done < WARM_BYTES ? size - done : WARM_BYTES;
 
 		if (done % WARM_AHEAD_BYTES == 0) /* advice: refusal costs only speed */
-			(void) madvise(base + done, size - done < 2 * WARM_AHEAD_BYTES ? size - done
-			                                                               : 2 * WARM_AHEAD_BYTES,
+			(void) madvise(base + done,
+			               size - done < 2 * WARM_AHEAD_BYTES ? size - done : 2 * WARM_AHEAD_BYTES,
 			               MADV_WILLNEED);
 #ifdef MADV_POPULATE_READ
 		if (madvise(base + done, n, MADV_POPULATE_READ) != 0)

@@ -54,7 +54,7 @@ typedef struct PkImageInfo
 	uint32_t  layout;
 	uint32_t  numerics;
 	uint64_t  size_bytes;
-	uint64_t  weight_bytes; /* bytes of weights one token reads */
+	uint64_t  weight_bytes;        /* bytes of weights one token reads */
 	char      unicode_version[16]; /* of the ICU that compiled the tokenizer tables */
 } PkImageInfo;
 

@@ -19,14 +19,13 @@ typedef struct DtypeInfo
 
 /* All of the format; those that are PK_DTYPE_OTHER occur in buffers that are skipped. */
 static const DtypeInfo dtypes[] = {
-	{"F16", 16, PK_DTYPE_F16},     {"BF16", 16, PK_DTYPE_BF16},   {"F32", 32, PK_DTYPE_F32},
-	{"BOOL", 8, PK_DTYPE_OTHER},   {"U8", 8, PK_DTYPE_OTHER},     {"I8", 8, PK_DTYPE_OTHER},
-	{"I16", 16, PK_DTYPE_OTHER},   {"U16", 16, PK_DTYPE_OTHER},   {"I32", 32, PK_DTYPE_OTHER},
-	{"U32", 32, PK_DTYPE_OTHER},   {"I64", 64, PK_DTYPE_OTHER},   {"U64", 64, PK_DTYPE_OTHER},
-	{"F64", 64, PK_DTYPE_OTHER},   {"C64", 64, PK_DTYPE_OTHER},   {"F4", 4, PK_DTYPE_OTHER},
-	{"F6_E2M3", 6, PK_DTYPE_OTHER}, {"F6_E3M2", 6, PK_DTYPE_OTHER},
-	{"F8_E5M2", 8, PK_DTYPE_OTHER}, {"F8_E4M3", 8, PK_DTYPE_OTHER},
-	{"F8_E8M0", 8, PK_DTYPE_OTHER},
+	{"F16", 16, PK_DTYPE_F16},      {"BF16", 16, PK_DTYPE_BF16},    {"F32", 32, PK_DTYPE_F32},
+	{"BOOL", 8, PK_DTYPE_OTHER},    {"U8", 8, PK_DTYPE_OTHER},      {"I8", 8, PK_DTYPE_OTHER},
+	{"I16", 16, PK_DTYPE_OTHER},    {"U16", 16, PK_DTYPE_OTHER},    {"I32", 32, PK_DTYPE_OTHER},
+	{"U32", 32, PK_DTYPE_OTHER},    {"I64", 64, PK_DTYPE_OTHER},    {"U64", 64, PK_DTYPE_OTHER},
+	{"F64", 64, PK_DTYPE_OTHER},    {"C64", 64, PK_DTYPE_OTHER},    {"F4", 4, PK_DTYPE_OTHER},
+	{"F6_E2M3", 6, PK_DTYPE_OTHER}, {"F6_E3M2", 6, PK_DTYPE_OTHER}, {"F8_E5M2", 8, PK_DTYPE_OTHER},
+	{"F8_E4M3", 8, PK_DTYPE_OTHER}, {"F8_E8M0", 8, PK_DTYPE_OTHER},
 };
 
 /* What messages about one tensor name. */
@@ -64,8 +63,9 @@ pk_safetensors_header_len(const unsigned char prefix[PK_SAFETENSORS_PREFIX], uin
 		                file, (unsigned long long) n,
 		                (unsigned long long) PK_SAFETENSORS_HEADER_MAX);
 	if (file_size < PK_SAFETENSORS_PREFIX || n > file_size - PK_SAFETENSORS_PREFIX)
-		return pk_error(err, PK_BAD_FILE, "%s has a header of %llu bytes, but only %llu bytes in all",
-		                file, (unsigned long long) n, (unsigned long long) file_size);
+		return pk_error(err, PK_BAD_FILE,
+		                "%s has a header of %llu bytes, but only %llu bytes in all", file,
+		                (unsigned long long) n, (unsigned long long) file_size);
 	*len = (size_t) n;
 	return PK_OK;
 }
@@ -229,7 +229,8 @@ parse_offsets(const PkJson *entry, const Place *place, PkTensor *out, PkError *e
 		pk_error(err, PK_BAD_FILE,
 		         "tensor %s ends at byte %llu of the data of %s, which has only %llu bytes",
 		         place->name, (unsigned long long) end, place->file, (unsigned long long) n_data);
-		return pk_error_hint(err, PK_BAD_FILE, "The file is incomplete or damaged; download it again.");
+		return pk_error_hint(err, PK_BAD_FILE,
+		                     "The file is incomplete or damaged; download it again.");
 	}
 	out->begin = place->data_begin + (uint64_t) begin;
 	out->end = place->data_begin + (uint64_t) end;
@@ -262,9 +263,9 @@ check_coverage(PkTensorList *list, size_t first, const Place *place, PkError *er
 		at = tensor->end;
 	}
 	if (at != place->file_size)
-		return pk_error(err, PK_BAD_FILE, "the tensors of %s end at byte %llu, but it has %llu bytes",
-		                place->file, (unsigned long long) at,
-		                (unsigned long long) place->file_size);
+		return pk_error(err, PK_BAD_FILE,
+		                "the tensors of %s end at byte %llu, but it has %llu bytes", place->file,
+		                (unsigned long long) at, (unsigned long long) place->file_size);
 	return PK_OK;
 }
 

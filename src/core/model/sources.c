@@ -50,7 +50,8 @@ scan(PkSources *sources, PkError *err)
 {
 	PK_FORWARD(check_directory(sources->dir, err));
 	PK_FORWARD(add_required(sources, "config.json", err));
-	PK_FORWARD(add_optional(sources, "generation_config.json", &sources->has_generation_config, err));
+	PK_FORWARD(
+		add_optional(sources, "generation_config.json", &sources->has_generation_config, err));
 	PK_FORWARD(add_required(sources, "tokenizer.json", err));
 	return add_weights(sources, err);
 }
@@ -153,7 +154,8 @@ no_weights(const PkSources *sources, PkError *err)
 		if (pk_file_identify(sources->dir, other[i], &id, NULL) == PK_OK)
 			return pk_error_hint(err, PK_NO_FILE,
 			                     "It has %s; load it with transformers and save it with "
-			                     "save_pretrained(), which writes safetensors.", other[i]);
+			                     "save_pretrained(), which writes safetensors.",
+			                     other[i]);
 	return PK_NO_FILE;
 }
 

@@ -205,7 +205,7 @@ run_batch(PkStream *stream, size_t n_pieces, PkError *err)
 		return first_error(stream, err);
 
 	PkPieceRange last = pk_slot_piece(stream->slot, stream->first_piece + n_pieces - 1);
-	size_t       n_rows = last.row0 + last.n_rows - stream->first_piece * stream->slot->n_piece_rows;
+	size_t n_rows = last.row0 + last.n_rows - stream->first_piece * stream->slot->n_piece_rows;
 
 	if (stream->tensor != NULL)
 		stream->bytes_done += n_rows * stream->slot->n_cols * stream->item_size;
@@ -243,8 +243,7 @@ run_tile(void *arg, size_t thread, size_t tile)
 	/* the error of the lowest piece is reported: the message must not depend on the threads */
 	if (worker->failed_piece == 0 || piece + 1 < worker->failed_piece)
 		worker->failed_piece = piece + 1;
-	while (piece < failed &&
-	       !atomic_compare_exchange_weak(&stream->failed_piece, &failed, piece))
+	while (piece < failed && !atomic_compare_exchange_weak(&stream->failed_piece, &failed, piece))
 		;
 }
 
@@ -394,16 +393,16 @@ find_bad(const float *x, size_t n, float limit, size_t *where)
 static PkStatus
 bad_value(const PkStream *stream, Worker *worker, const PkPieceRange *piece, size_t row, size_t col)
 {
-	char         name[120];
-	const char  *raw_name = stream->tensor != NULL ? stream->tensor->name : "";
-	float        value = worker->floats[row * stream->slot->n_cols + col];
-	size_t       n_run;
-	size_t       from = source_row(stream, piece->row0 + row, &n_run);
+	char        name[120];
+	const char *raw_name = stream->tensor != NULL ? stream->tensor->name : "";
+	float       value = worker->floats[row * stream->slot->n_cols + col];
+	size_t      n_run;
+	size_t      from = source_row(stream, piece->row0 + row, &n_run);
 
 	pk_error_quote(name, sizeof(name), raw_name, strlen(raw_name));
 	if (!isfinite(value))
-		return pk_error(&worker->error, PK_BAD_FILE, "tensor %s has %s at row %zu, column %zu", name,
-		                isnan(value) ? "NaN" : "an infinite value", from, col);
+		return pk_error(&worker->error, PK_BAD_FILE, "tensor %s has %s at row %zu, column %zu",
+		                name, isnan(value) ? "NaN" : "an infinite value", from, col);
 	pk_error(&worker->error, PK_UNSUPPORTED,
 	         "tensor %s has %g at row %zu, column %zu, which is too large for 16-bit floats", name,
 	         (double) value, from, col);

@@ -53,17 +53,17 @@ static const char *const buffers[] = {
 
 #define SLOT_SKIPPED SIZE_MAX
 
-static PkStatus bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding,
-                         PkError *err);
-static PkStatus bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding,
-                         PkError *err);
-static bool     find_slot(const char *name, const PkConfig *config, size_t *slot);
-static bool     find_layer_slot(const char *name, const PkConfig *config, size_t *slot);
-static bool     find_role(const char *name, PkRole first, PkRole last, PkRole *out);
-static bool     has_slot(const PkConfig *config, PkRole role);
-static PkStatus check_complete(const PkConfig *config, PkBinding *binding, PkError *err);
-static PkStatus check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role,
+static PkStatus    bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding,
                             PkError *err);
+static PkStatus    bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding,
+                            PkError *err);
+static bool        find_slot(const char *name, const PkConfig *config, size_t *slot);
+static bool        find_layer_slot(const char *name, const PkConfig *config, size_t *slot);
+static bool        find_role(const char *name, PkRole first, PkRole last, PkRole *out);
+static bool        has_slot(const PkConfig *config, PkRole role);
+static PkStatus    check_complete(const PkConfig *config, PkBinding *binding, PkError *err);
+static PkStatus    check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role,
+                               PkError *err);
 static const char *quote_name(const PkTensor *tensor, char *out, size_t size);
 
 size_t

@@ -42,11 +42,11 @@ typedef enum PkForm
 	PK_FORM_MATRIX  /* packed, see quant.h */
 } PkForm;
 
-size_t   pk_n_slots(const PkConfig *config);
-PkRole   pk_slot_role(const PkConfig *config, size_t slot, uint32_t *layer);
-PkForm   pk_role_form(PkRole role);
+size_t pk_n_slots(const PkConfig *config);
+PkRole pk_slot_role(const PkConfig *config, size_t slot, uint32_t *layer);
+PkForm pk_role_form(PkRole role);
 /* (n_rows, n_cols); a vector is a column. */
-void     pk_role_shape(const PkConfig *config, PkRole role, size_t *n_rows, size_t *n_cols);
+void   pk_role_shape(const PkConfig *config, PkRole role, size_t *n_rows, size_t *n_cols);
 
 /* Name of a slot's tensor without "gpt_neox.", "layers.3.attention.dense.weight". */
 #define PK_SLOT_NAME_ROOM 96

@@ -173,7 +173,8 @@ test_reading(void)
 	        "a file that ends too early is PK_BAD_FILE with the numbers");
 	close(fd);
 	ok(pk_file_load(dir, "plain", 10, &bytes, &len, &err) == PK_OK && len == 10 &&
-	       strcmp(bytes, "0123456789") == 0, "a small file is loaded whole, a NUL after it");
+	       strcmp(bytes, "0123456789") == 0,
+	   "a small file is loaded whole, a NUL after it");
 	free(bytes);
 	refused(pk_file_load(dir, "plain", 9, &bytes, &len, &err), &err, PK_BAD_FILE, "10 bytes",
 	        "a file beyond the limit is refused");
@@ -189,14 +190,16 @@ test_identity(void)
 	write_file("changing", "aaaa");
 	ok(pk_file_open(dir, "changing", &fd, &before, &err) == PK_OK &&
 	       pk_file_reidentify(fd, "changing", &after, &err) == PK_OK &&
-	       pk_file_id_equal(&before, &after), "an untouched file keeps its identity");
+	       pk_file_id_equal(&before, &after),
+	   "an untouched file keeps its identity");
 
 	struct timespec times[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
 
 	if (utimensat(AT_FDCWD, path("changing"), times, 0) != 0)
 		exit(2);
 	ok(pk_file_reidentify(fd, "changing", &after, &err) == PK_OK &&
-	       !pk_file_id_equal(&before, &after), "another mtime is another identity");
+	       !pk_file_id_equal(&before, &after),
+	   "another mtime is another identity");
 	close(fd);
 }
 
@@ -207,7 +210,8 @@ test_mapping(void)
 	PkError   err;
 
 	ok(pk_map_open(path("plain"), &map, &err) == PK_OK && map.size == 10 &&
-	       memcmp(map.data, "0123456789", 10) == 0, "a file is mapped whole");
+	       memcmp(map.data, "0123456789", 10) == 0,
+	   "a file is mapped whole");
 	pk_map_close(&map);
 	ok(map.data == NULL, "a closed mapping is empty");
 	write_file("empty", "");
@@ -260,8 +264,8 @@ main(void)
 	test_mapping();
 	test_writing();
 
-	static const char *const names[] = {"plain", "link", "fifo", "socket", "dangling", "secret",
-	                                    "changing", "empty", "out"};
+	static const char *const names[] = {"plain",  "link",     "fifo",  "socket", "dangling",
+	                                    "secret", "changing", "empty", "out"};
 
 	for (size_t i = 0; i < PK_LENGTH(names); i++)
 		unlink(path(names[i]));

@@ -170,8 +170,8 @@ maker_add_pair(Maker *m, int layer, const char *name, long rows, long cols)
 	maker_add(m, full, rows, 0);
 }
 
-#define MAKER_CONFIG_HEAD \
-	"{\"model_type\": \"gpt_neox\", \"hidden_size\": 48, \"intermediate_size\": 96, " \
+#define MAKER_CONFIG_HEAD                                                                     \
+	"{\"model_type\": \"gpt_neox\", \"hidden_size\": 48, \"intermediate_size\": 96, "         \
 	"\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"max_position_embeddings\": 64, " \
 	"\"vocab_size\": 8064, \"layer_norm_eps\": 1e-05, \"hidden_act\": \"gelu\""
 #define MAKER_CONFIG MAKER_CONFIG_HEAD ", \"rotary_pct\": 0.5, \"eos_token_id\": 0}"
@@ -336,7 +336,8 @@ static void
 maker_write_shard(const Maker *m, int shard)
 {
 	static char header[32768];
-	size_t      len = (size_t) snprintf(header, sizeof(header), "{\"__metadata__\": {\"format\": \"pt\"}");
+	size_t      len =
+		(size_t) snprintf(header, sizeof(header), "{\"__metadata__\": {\"format\": \"pt\"}");
 	long        at = 0;
 	const char *path = path_in(m->dir, maker_shard_name(m, shard));
 	FILE       *out = fopen(path, "wb");
@@ -414,7 +415,10 @@ maker_write_tokenizer(const char *path)
 		fprintf(out,
 		        "%s{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
 		        "\"rstrip\": false, \"normalized\": false, \"special\": true}",
-		        i > 0 ? ", " : "", i, i == 0 ? "<unk>" : i == 1 ? "<pad>" : "<|endoftext|>");
+		        i > 0 ? ", " : "", i,
+		        i == 0   ? "<unk>"
+		        : i == 1 ? "<pad>"
+		                 : "<|endoftext|>");
 	fprintf(out, "], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
 	             "\"add_prefix_space\": false, \"trim_offsets\": true, \"use_regex\": true}, "
 	             "\"post_processor\": null, \"decoder\": {\"type\": \"ByteLevel\", "

@@ -20,16 +20,22 @@ test_generations(void)
 	PkError  err;
 
 	ok(parse(BASE ", \"rotary_pct\": 0.5, \"rotary_emb_base\": 5000, \"rope_scaling\": null}", &old,
-	         &err) == PK_OK, "keys of transformers 4 are read");
+	         &err) == PK_OK,
+	   "keys of transformers 4 are read");
 	ok(parse(BASE ", \"rope_parameters\": {\"partial_rotary_factor\": 0.5, \"rope_theta\": 5000.0, "
-	         "\"rope_type\": \"default\"}}", &new, &err) == PK_OK, "keys of transformers 5 are read");
+	              "\"rope_type\": \"default\"}}",
+	         &new, &err) == PK_OK,
+	   "keys of transformers 5 are read");
 	is_int(old.rotary_dims, 32, "half of a head of 64 is 32 rotary dimensions");
 	is_near(old.rope_theta, 5000, 0, "rotary_emb_base is the base");
 	ok(memcmp(&old, &new, sizeof(old)) == 0, "both generations give the same configuration");
 	ok(parse(BASE ", \"rotary_pct\": 1.0, \"rope_parameters\": {\"partial_rotary_factor\": 0.25}}",
-	         &new, &err) == PK_OK && new.rotary_dims == 16, "where both are given, the new keys win");
+	         &new, &err) == PK_OK &&
+	       new.rotary_dims == 16,
+	   "where both are given, the new keys win");
 	ok(parse(BASE ", \"rope_parameters\": null, \"rotary_pct\": 0.5}", &new, &err) == PK_OK &&
-	         new.rotary_dims == 32, "rope_parameters may be null");
+	       new.rotary_dims == 32,
+	   "rope_parameters may be null");
 }
 
 /* Expected: GPTNeoXConfig() of transformers 5.12.1. */
@@ -81,9 +87,11 @@ test_values(void)
 		   "hidden_act %s is known", acts[i].name);
 	}
 	ok(parse(BASE ", \"use_parallel_residual\": false, \"attention_bias\": false, "
-	         "\"tie_word_embeddings\": true, \"layer_norm_eps\": 1e-6}", &config, &err) == PK_OK &&
+	              "\"tie_word_embeddings\": true, \"layer_norm_eps\": 1e-6}",
+	         &config, &err) == PK_OK &&
 	       !config.use_parallel_residual && !config.attention_bias && config.tie_word_embeddings &&
-	       config.layer_norm_eps == 1e-6f, "flags and layer_norm_eps are read");
+	       config.layer_norm_eps == 1e-6f,
+	   "flags and layer_norm_eps are read");
 }
 
 static void
@@ -103,14 +111,18 @@ test_eos(void)
 	ok(pk_config_parse_generation(none, strlen(none), &config, &err) == PK_OK && config.n_eos == 3,
 	   "a generation_config.json without eos_token_id adds none");
 	ok(parse(BASE ", \"eos_token_id\": null, \"bos_token_id\": null}", &config, &err) == PK_OK &&
-	       config.n_eos == 0 && config.bos_token_id == -1, "null is no token");
+	       config.n_eos == 0 && config.bos_token_id == -1,
+	   "null is no token");
 	ok(parse(BASE ", \"vocab_size\": 10, \"eos_token_id\": [9, 10, -1], \"bos_token_id\": 10}",
-	         &config, &err) == PK_OK && config.n_eos == 1 && config.bos_token_id == -1,
+	         &config, &err) == PK_OK &&
+	       config.n_eos == 1 && config.bos_token_id == -1,
 	   "ids beyond the vocabulary are dropped");
 	ok(pk_config_set_vocab(&config, 9, &err) == PK_OK && config.n_eos == 0 &&
-	       config.vocab_size == 9, "ids beyond the rows of the tensors are dropped too");
+	       config.vocab_size == 9,
+	   "ids beyond the rows of the tensors are dropped too");
 	refused(parse(BASE ", \"eos_token_id\": [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}", &config,
-	              &err), &err, PK_UNSUPPORTED, "16 end tokens", "too many end tokens are refused");
+	              &err),
+	        &err, PK_UNSUPPORTED, "16 end tokens", "too many end tokens are refused");
 }
 
 static void
@@ -181,9 +193,10 @@ test_other_models(void)
 	        "a missing model_type is refused");
 	refused(parse("[1]", &config, &err), &err, PK_BAD_FILE, "not a JSON object",
 	        "a list is no configuration");
-	refused(parse("{\"model_type\": \"gpt_neox\", \"hidden_size\": 100, \"num_attention_heads\": 3}",
-	              &config, &err), &err, PK_BAD_FILE, "num_attention_heads 3",
-	        "heads must divide hidden_size");
+	refused(
+		parse("{\"model_type\": \"gpt_neox\", \"hidden_size\": 100, \"num_attention_heads\": 3}",
+	          &config, &err),
+		&err, PK_BAD_FILE, "num_attention_heads 3", "heads must divide hidden_size");
 }
 
 static void
@@ -222,9 +235,12 @@ test_parameters(void)
 
 	for (size_t i = 0; i < PK_LENGTH(cases); i++)
 	{
-		PkConfig config = {.num_hidden_layers = cases[i].layers, .hidden_size = cases[i].hidden,
-		                   .intermediate_size = 4 * cases[i].hidden, .vocab_size = 30080,
-		                   .num_attention_heads = cases[i].heads, .attention_bias = 1};
+		PkConfig config = {.num_hidden_layers = cases[i].layers,
+		                   .hidden_size = cases[i].hidden,
+		                   .intermediate_size = 4 * cases[i].hidden,
+		                   .vocab_size = 30080,
+		                   .num_attention_heads = cases[i].heads,
+		                   .attention_bias = 1};
 
 		is_int((long long) pk_config_n_parameters(&config), (long long) cases[i].n_parameters,
 		       "the parameters are as many as published");

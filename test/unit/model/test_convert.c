@@ -117,8 +117,8 @@ qkv_error(const PkLayer *layer)
 			{
 				size_t row = part * MAKER_E + h * MAKER_D + d;
 				size_t source = h * 3 * MAKER_D + part * MAKER_D + d;
-				double e = row_error(&layer->qkv, row,
-				                     "layers.1.attention.query_key_value.weight", source);
+				double e = row_error(&layer->qkv, row, "layers.1.attention.query_key_value.weight",
+				                     source);
 				double b = fabs(layer->qkv_bias[row] - maker_value(bias_seed, source));
 
 				worst = e > worst ? e : worst;
@@ -150,15 +150,15 @@ check_weights(const PkModel *model, double tolerance, const char *what)
 
 	worst = fmax(worst, vector_error(layer->ln1_gain, MAKER_E, "layers.1.input_layernorm.weight"));
 	worst = fmax(worst, vector_error(layer->ln1_bias, MAKER_E, "layers.1.input_layernorm.bias"));
-	worst = fmax(worst, vector_error(layer->ln2_gain, MAKER_E,
-	                                 "layers.1.post_attention_layernorm.weight"));
-	worst = fmax(worst, vector_error(layer->ln2_bias, MAKER_E,
-	                                 "layers.1.post_attention_layernorm.bias"));
+	worst = fmax(
+		worst, vector_error(layer->ln2_gain, MAKER_E, "layers.1.post_attention_layernorm.weight"));
+	worst = fmax(worst,
+	             vector_error(layer->ln2_bias, MAKER_E, "layers.1.post_attention_layernorm.bias"));
 	worst = fmax(worst, vector_error(layer->dense_bias, MAKER_E, "layers.1.attention.dense.bias"));
-	worst = fmax(worst,
-	             vector_error(layer->h_to_4h_bias, MAKER_F, "layers.1.mlp.dense_h_to_4h.bias"));
-	worst = fmax(worst,
-	             vector_error(layer->h4_to_h_bias, MAKER_E, "layers.1.mlp.dense_4h_to_h.bias"));
+	worst =
+		fmax(worst, vector_error(layer->h_to_4h_bias, MAKER_F, "layers.1.mlp.dense_h_to_4h.bias"));
+	worst =
+		fmax(worst, vector_error(layer->h4_to_h_bias, MAKER_E, "layers.1.mlp.dense_4h_to_h.bias"));
 	worst = fmax(worst, vector_error(w->ln_gain, MAKER_E, "final_layer_norm.weight"));
 	worst = fmax(worst, vector_error(w->ln_bias, MAKER_E, "final_layer_norm.bias"));
 	ok(worst == 0, "%s: biases and norms are exact", what);
@@ -175,9 +175,8 @@ embed_in_error(const PkModel *model)
 	for (size_t i = 0; i < (size_t) MAKER_V * MAKER_E; i++)
 	{
 		float want = maker_value(seed, i);
-		bool  is_equal = pk_model_info(model)->quant == PK_QUANT_F32
-			                 ? floats[i] == want
-			                 : halves[i] == maker_half(want);
+		bool  is_equal = pk_model_info(model)->quant == PK_QUANT_F32 ? floats[i] == want
+		                                                             : halves[i] == maker_half(want);
 
 		n_wrong += !is_equal;
 	}
@@ -236,7 +235,8 @@ test_config(void)
 	ok(pk_hash_equal(pk_model_info(model)->fingerprint, fingerprint) &&
 	       pk_model_info(model)->quant == PK_QUANT_Q8 &&
 	       pk_model_info(model)->layout == PK_IMAGE_LAYOUT &&
-	       pk_model_info(model)->numerics == PK_NUMERICS, "the image knows what it is");
+	       pk_model_info(model)->numerics == PK_NUMERICS,
+	   "the image knows what it is");
 	is_str(pk_model_info(model)->unicode_version, pk_unicode_version(), "and its Unicode version");
 	ok(pk_tokenizer_n_ids(pk_model_tokenizer(model)) == MAKER_N_TOKENS, "it has its tokenizer");
 	pk_model_release(model);
@@ -359,7 +359,7 @@ refuses_to_convert(Maker *m, PkQuant quant, PkStatus want, const char *culprit, 
 static void
 test_bad_values(void)
 {
-	static const double bad[] = {NAN, INFINITY, -INFINITY};
+	static const double      bad[] = {NAN, INFINITY, -INFINITY};
 	static const char *const dtypes[] = {"F16", "BF16", "F32"};
 	static const PkQuant     quants[] = {PK_QUANT_F32, PK_QUANT_F16, PK_QUANT_Q8, PK_QUANT_Q4};
 	Maker                    m;
@@ -378,14 +378,17 @@ test_bad_values(void)
 			snprintf(name, sizeof(name), "%g in %s is found by '%s' and named", bad[i], dtypes[i],
 			         pk_quant_name(quants[k]));
 			refuses_to_convert(&m, quants[k], PK_BAD_FILE,
-			                   isnan(bad[i]) ? "dense_4h_to_h.weight has NaN at row 17, column 5"
-			                                 : "dense_4h_to_h.weight has an infinite value at row 17, "
-			                                   "column 5", name);
+			                   isnan(bad[i])
+			                       ? "dense_4h_to_h.weight has NaN at row 17, column 5"
+			                       : "dense_4h_to_h.weight has an infinite value at row 17, "
+			                         "column 5",
+			                   name);
 		}
 	maker_init(&m, "nan");
 	maker_find(&m, "gpt_neox.embed_in.weight")->poison = NAN;
 	maker_find(&m, "gpt_neox.embed_in.weight")->poison_at = 6000 * MAKER_E + 1;
-	refuses_to_convert(&m, PK_QUANT_Q8, PK_BAD_FILE, "embed_in.weight has NaN at row 6000, column 1",
+	refuses_to_convert(&m, PK_QUANT_Q8, PK_BAD_FILE,
+	                   "embed_in.weight has NaN at row 6000, column 1",
 	                   "NaN in the embedding is named");
 	maker_init(&m, "nan");
 	maker_find(&m, "gpt_neox.final_layer_norm.bias")->poison = NAN;
@@ -519,8 +522,9 @@ test_progress(void)
 
 	args.progress = see;
 	args.progress_arg = &seen;
-	ok(try_convert(&args, &fingerprint, &err) == PK_OK && seen.n_calls > 10 && seen.n_backward == 0 &&
-	       seen.done == seen.total, "progress goes from nothing to all, never back");
+	ok(try_convert(&args, &fingerprint, &err) == PK_OK && seen.n_calls > 10 &&
+	       seen.n_backward == 0 && seen.done == seen.total,
+	   "progress goes from nothing to all, never back");
 
 	PkConfig config;
 
@@ -640,7 +644,8 @@ test_changes(void)
 		args.cancel = &cancel;
 		snprintf(name, sizeof(name), "weights that are %s during the conversion are noticed",
 		         names[i]);
-		refused(try_convert(&args, &fingerprint, &err), &err, PK_BAD_FILE, "model.safetensors", name);
+		refused(try_convert(&args, &fingerprint, &err), &err, PK_BAD_FILE, "model.safetensors",
+		        name);
 		ok(saboteur.n_left < 0 && !exists(image_path), "and no image is left");
 	}
 
@@ -710,7 +715,8 @@ test_disk(void)
 	is_int(answer, PK_OK, "a disk that is large enough is enough");
 	is_int(in_child(&m, false, "1m"), PK_NO_DISK,
 	       "a full disk is PK_NO_DISK with a hint, and leaves no file");
-	is_int(in_child(&m, true, "900m"), PK_NO_DISK, "less than 1 GiB left is refused with keep_free");
+	is_int(in_child(&m, true, "900m"), PK_NO_DISK,
+	       "less than 1 GiB left is refused with keep_free");
 	is_int(in_child(&m, true, "1200m"), PK_OK, "more is accepted");
 }
 
@@ -729,7 +735,8 @@ test_image_path(void)
 
 	write_text(image_path, "what an earlier builder left");
 	ok(try_convert(&args, &fingerprint, &err) == PK_OK && stat(image_path, &info) == 0 &&
-	       (info.st_mode & 0777) == 0600, "an old temporary file is replaced, mode 0600");
+	       (info.st_mode & 0777) == 0600,
+	   "an old temporary file is replaced, mode 0600");
 	args.image_path = path_in(scratch_root(), "nowhere/image");
 	refused(try_convert(&args, &fingerprint, &err), &err, PK_NO_FILE, "nowhere",
 	        "a missing image directory is named");

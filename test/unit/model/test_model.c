@@ -69,7 +69,8 @@ test_good(void)
 	ok(pk_model_verify(model, NULL, &err) == PK_OK, "its weights match their checksum");
 	ok(pk_model_warm(model, NULL, &err) == PK_OK, "it is warmed");
 	ok(pk_image_peek(image_path, &info, &err) == PK_OK &&
-	       memcmp(&info, pk_model_info(model), sizeof(info)) == 0, "a peek tells the same");
+	       memcmp(&info, pk_model_info(model), sizeof(info)) == 0,
+	   "a peek tells the same");
 	ok(info.weight_bytes < info.size_bytes && info.size_bytes == n_good, "sizes are told");
 	ok(pk_model_ref(model) == model, "a reference is taken");
 	pk_model_release(model);
@@ -147,7 +148,7 @@ test_altered(void)
 	size_t   n_missed = 0, n_late = 0, n_tried = 0;
 	PkError  err;
 
-	size_t weights_offset = 0;
+	size_t   weights_offset = 0;
 	PkModel *model;
 
 	{

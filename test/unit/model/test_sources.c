@@ -122,7 +122,8 @@ test_tensors(void)
 
 	maker_init(&m, "twice");
 	maker_add(&m, "final_layer_norm.bias", MAKER_E, 0);
-	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, "final_layer_norm.bias is there twice",
+	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE,
+	        "final_layer_norm.bias is there twice",
 	        "a tensor with and without prefix is there twice");
 }
 
@@ -212,7 +213,8 @@ scan_as_nobody(const char *dir)
 		return 9;
 	if (try_config(dir, &config, &err) != PK_NO_PERMISSION || err.status != PK_NO_PERMISSION)
 		return 1;
-	return strstr(err.text, "config.json") != NULL && strstr(err.hint, "system user") != NULL ? 0 : 2;
+	return strstr(err.text, "config.json") != NULL && strstr(err.hint, "system user") != NULL ? 0
+	                                                                                          : 2;
 }
 
 static void
@@ -284,13 +286,13 @@ test_shards(void)
 		const char *name;
 	} cases[] = {
 		{"{\"weight_map\": {\"a\": \"model-00009-of-00009.safetensors\"}}", PK_NO_FILE,
-		 "model-00009-of-00009.safetensors", "an index that names a missing shard"},
+	     "model-00009-of-00009.safetensors", "an index that names a missing shard"},
 		{"{\"weight_map\": {\"a\": \"../model.safetensors\"}}", PK_BAD_FILE, "../model.safetensors",
-		 "a shard in the directory above"},
+	     "a shard in the directory above"},
 		{"{\"weight_map\": {\"a\": \"sub/model.safetensors\"}}", PK_BAD_FILE,
-		 "sub/model.safetensors", "a shard in a directory below"},
+	     "sub/model.safetensors", "a shard in a directory below"},
 		{"{\"weight_map\": {\"a\": \"/etc/passwd\"}}", PK_BAD_FILE, "/etc/passwd",
-		 "a shard with an absolute path"},
+	     "a shard with an absolute path"},
 		{"{\"weight_map\": {\"a\": \"..\"}}", PK_BAD_FILE, "\"..\"", "two dots"},
 		{"{\"weight_map\": {\"a\": \".hidden\"}}", PK_BAD_FILE, ".hidden", "a hidden shard"},
 		{"{\"weight_map\": {\"a\": \"a..b\"}}", PK_BAD_FILE, "a..b", "two dots within a name"},
@@ -339,8 +341,8 @@ test_index_and_shards_differ(void)
 	maker_add(&m, "embed_out.weight", MAKER_V, MAKER_E)->shard = 1;
 	m.index = "{\"weight_map\": {\"embed_out.weight\": \"model-00001-of-00002.safetensors\", "
 			  "\"x\": \"model-00002-of-00002.safetensors\"}}";
-	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE,
-	        "tensor embed_out.weight is in both", "a tensor in two shards");
+	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, "tensor embed_out.weight is in both",
+	        "a tensor in two shards");
 
 	maker_init(&m, "generation");
 	m.generation = "{\"eos_token_id\": [1,";
