@@ -172,6 +172,9 @@ cut_added(Encoder *encoder, const PkTrie *trie, const char *text, size_t len, Pi
 		if (id < 0)
 			break;
 		from = end;
+		if (encoder->work_bytes >= POLL_BYTES && pk_cancel_poll(encoder->cancel))
+			return cancelled(encoder);
+		encoder->work_bytes %= POLL_BYTES;
 
 		uint8_t flags = encoder->tokenizer->flags[id];
 
