@@ -6,13 +6,16 @@
 #include "core/infer/kvcache.h"
 
 #define STEP_NS 100e6
-/* Before anything was measured: multiply-adds each nanosecond and thread; low, so that the first
- * step is short rather than long. */
+/*
+ * Before anything was measured, each nanosecond and thread: multiply-adds of the tiers, and weights
+ * read from memory. High rather than low: a step that is too long can still be cancelled within
+ * its tiles, but one that is too short reads all weights for a few tokens.
+ */
 #define GUESS_SCALAR 1.0
-#define GUESS_VECTOR 15.0
-/* Steps of at least this many tokens say what a token costs, of at most ONE what a step costs. */
-#define MANY_TOKENS 4
-#define ONE_TOKEN 2
+#define GUESS_VECTOR 60.0
+#define GUESS_MEMORY 15.0
+/* Steps of at most this many tokens say what a step costs, longer ones what a token costs. */
+#define FEW_TOKENS 2
 
 typedef struct Plan
 {
@@ -137,21 +140,19 @@ preempt(Plan *plan, size_t i)
 void
 pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 {
-	double rate = (is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads;
+	double n = (double) n_weights;
 
-	pace->ns_token = (double) n_weights / rate;
-	pace->ns_step = pace->ns_token;
+	pace->ns_token = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads);
+	pace->ns_step = n / GUESS_MEMORY;
 }
 
 void
 pk_pace_measure(PkPace *pace, size_t n_tokens, double elapsed_ns)
 {
-	if (n_tokens <= ONE_TOKEN)
-		pace->ns_step = (pace->ns_step + elapsed_ns) / 2;
-	else if (n_tokens >= MANY_TOKENS)
-		pace->ns_token = (pace->ns_token + elapsed_ns / (double) n_tokens) / 2;
-	if (pace->ns_step < pace->ns_token)
-		pace->ns_step = pace->ns_token;
+	if (n_tokens <= FEW_TOKENS)
+		pace->ns_step = elapsed_ns;
+	else
+		pace->ns_token = elapsed_ns / (double) n_tokens;
 }
 
 size_t
