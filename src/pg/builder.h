@@ -1,0 +1,23 @@
+/*
+ * builder.h
+ *    Building images in a background worker.
+ */
+#ifndef PKPG_BUILDER_H
+#define PKPG_BUILDER_H
+
+#include "postgres.h"
+
+#include "pg/compat.h"
+#include "pg/imagestore.h"
+
+/*
+ * Have the image built and wait for it, answering interrupts within 50 ms and showing progress;
+ * the build goes on if the caller is cancelled. Returns when there may be an image: look again.
+ * Raises the failure of the build. model is its name, for messages.
+ */
+extern void pkpg_build_order(const PkpgBuild *build, const char *model);
+
+/* Entry point of the worker. */
+extern PKPG_EXPORT void polyko_builder_main(Datum main_arg);
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * compat.h
+ *    What differs between PostgreSQL 15, 16, 17 and 18, each with the upstream change.
+ */
+#ifndef PKPG_COMPAT_H
+#define PKPG_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_foreign_server.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "polyko needs PostgreSQL 15 or later"
+#endif
+
+/* c727f511bd (16): one object_aclcheck() for all kinds of object. */
+static inline AclResult
+pkpg_server_aclcheck(Oid server, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, server, role, mode);
+#else
+	return pg_foreign_server_aclcheck(server, role, mode);
+#endif
+}
+
+/* Exported from the library; PostgreSQL 16 hides everything else (089480c077), 15 hides nothing. */
+#if PG_VERSION_NUM >= 160000
+#define PKPG_EXPORT PGDLLEXPORT
+#else
+#define PKPG_EXPORT __attribute__((visibility("default")))
+#endif
+
+#endif

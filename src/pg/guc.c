@@ -1,0 +1,66 @@
+/*
+ * guc.c
+ *    All settings. None is PGC_POSTMASTER: the library may be loaded late.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "core/base/threads.h"
+#include "core/kernels/kernels.h"
+#include "pg/guc.h"
+
+char *pkpg_image_directory;
+char *pkpg_kernels;
+int   pkpg_kv_cache_size_kb;
+int   pkpg_max_batch_tokens;
+int   pkpg_max_tokens_limit;
+char *pkpg_model;
+int   pkpg_threads;
+
+static bool check_kernels(char **newval, void **extra, GucSource source);
+
+void
+pkpg_guc_init(void)
+{
+	DefineCustomStringVariable("polyko.image_directory",
+	                           "Directory of the images that models are converted to.",
+	                           "A relative path is in the data directory.", &pkpg_image_directory,
+	                           "polyko", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("polyko.kernels", "CPU tier of the kernels, for tests.",
+	                           "auto takes the best; fixed at the first use in a process.",
+	                           &pkpg_kernels, "auto", PGC_SUSET, 0, check_kernels, NULL, NULL);
+	DefineCustomIntVariable("polyko.kv_cache_size", "Memory for keys and values of running texts.",
+	                        "-1 is 256MB in a backend.", &pkpg_kv_cache_size_kb, -1, -1, INT_MAX,
+	                        PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("polyko.max_batch_tokens", "Most tokens computed in one step.",
+	                        "0 lets the engine choose by time.", &pkpg_max_batch_tokens, 0, 0,
+	                        65536, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("polyko.max_tokens_limit", "Largest max_tokens a call may ask for.",
+	                        NULL, &pkpg_max_tokens_limit, 2048, 1, INT_MAX, PGC_SUSET, 0, NULL,
+	                        NULL, NULL);
+	DefineCustomStringVariable("polyko.model", "Model of calls that name none.",
+	                           "The name of a foreign server of the wrapper polyko.", &pkpg_model,
+	                           "polyko_tiny", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("polyko.threads", "Threads that compute.",
+	                        "0 is all processors that the server may use.", &pkpg_threads, 0, 0,
+	                        PK_MAX_THREADS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("polyko");
+}
+
+static bool
+check_kernels(char **newval, void **extra, GucSource source)
+{
+	PkKernels kernels;
+	PkError   error;
+
+	(void) extra;
+	(void) source;
+	if (pk_kernels_select(pk_cpu_features(), *newval, &kernels, &error) == PK_OK)
+		return true;
+	GUC_check_errdetail("%s", error.text);
+	GUC_check_errhint("%s", error.hint);
+	return false;
+}

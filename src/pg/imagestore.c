@@ -1,0 +1,212 @@
+/*
+ * imagestore.c
+ *    From a checkpoint's identity to its open image.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/file_perm.h"
+#include "storage/fd.h"
+
+#include "core/base/mapfile.h"
+#include "pg/builder.h"
+#include "pg/guc.h"
+#include "pg/imagestore.h"
+#include "pg/pg_error.h"
+
+/* An image that can't be used is removed and built again, but not for ever. */
+#define MAX_TRIES 3
+
+static void     check_pin(const PkpgServer *server, PkHash128 fingerprint);
+static PkModel *try_open(const PkpgBuild *build, PkHash128 fingerprint);
+static void     sidecar_path(const PkpgBuild *build, char *out);
+
+void
+pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out)
+{
+	char hex[PK_HASH_HEX_LEN + 1];
+
+	pk_hash_to_hex(fingerprint, hex);
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s-%d.img", build->image_dir, hex,
+	         pk_quant_name(build->quant), PK_IMAGE_LAYOUT);
+}
+
+void
+pkpg_part_path(const PkpgBuild *build, char *out)
+{
+	char hex[PK_HASH_HEX_LEN + 1];
+
+	pk_hash_to_hex(build->source_key, hex);
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.part", build->image_dir, hex,
+	         pk_quant_name(build->quant));
+}
+
+void
+pkpg_progress_path(const PkpgBuild *build, char *out)
+{
+	char hex[PK_HASH_HEX_LEN + 1];
+
+	pk_hash_to_hex(build->source_key, hex);
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.progress", build->image_dir, hex,
+	         pk_quant_name(build->quant));
+}
+
+static void
+sidecar_path(const PkpgBuild *build, char *out)
+{
+	char hex[PK_HASH_HEX_LEN + 1];
+
+	pk_hash_to_hex(build->source_key, hex);
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s.src", build->image_dir, hex);
+}
+
+bool
+pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint)
+{
+	char    path[MAXPGPATH];
+	char   *text;
+	size_t  len;
+	PkError ignored;
+
+	sidecar_path(build, path);
+	if (pk_file_load(path, NULL, 2 * PK_HASH_HEX_LEN, &text, &len, &ignored) != PK_OK)
+		return false;
+	if (len > 0 && text[len - 1] == '\n')
+		text[len - 1] = '\0';
+
+	bool is_known = pk_hash_from_hex(text, fingerprint);
+
+	free(text);
+	return is_known;
+}
+
+/* Written aside and renamed: a reader sees all of it or nothing. Losing it costs one reading. */
+PkStatus
+pkpg_sidecar_write(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
+{
+	char path[MAXPGPATH], aside[MAXPGPATH + 8], text[PK_HASH_HEX_LEN + 2];
+
+	sidecar_path(build, path);
+	snprintf(aside, sizeof(aside), "%s.%s", path, pk_quant_name(build->quant));
+	pk_hash_to_hex(fingerprint, text);
+	text[PK_HASH_HEX_LEN] = '\n';
+
+	int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return pk_error_errno(err, errno, "could not create \"%s\"", aside);
+
+	PkStatus status = pk_file_write(fd, aside, text, PK_HASH_HEX_LEN + 1, 0, err);
+
+	close(fd);
+	if (status == PK_OK && rename(aside, path) != 0)
+		status = pk_error_errno(err, errno, "could not rename \"%s\"", aside);
+	if (status != PK_OK)
+		(void) unlink(aside);
+	return status;
+}
+
+bool
+pkpg_image_exists(const PkpgBuild *build, PkHash128 fingerprint)
+{
+	char path[MAXPGPATH];
+
+	pkpg_image_path(build, fingerprint, path);
+	return access(path, F_OK) == 0;
+}
+
+PkStatus
+pkpg_image_dir_make(const PkpgBuild *build, PkError *err)
+{
+	if (mkdir(build->image_dir, S_IRWXU) != 0 && errno != EEXIST)
+	{
+		PkStatus status = pk_error_errno(err, errno, "could not create the image directory \"%s\"",
+		                                 build->image_dir);
+
+		return pk_error_hint(err, status, "See the setting polyko.image_directory.");
+	}
+	return PK_OK;
+}
+
+PkModel *
+pkpg_image_open(const PkpgServer *server, PkHash128 source_key)
+{
+	PkpgBuild build = {
+		.source_key = source_key,
+		.quant = server->quant,
+		.is_pinned = server->is_pinned,
+		.fingerprint = server->fingerprint,
+	};
+
+	strlcpy(build.source_dir, server->path, sizeof(build.source_dir));
+	strlcpy(build.image_dir, pkpg_image_directory, sizeof(build.image_dir));
+	for (int i = 0; i < MAX_TRIES; i++)
+	{
+		PkHash128 fingerprint;
+
+		if (pkpg_sidecar_read(&build, &fingerprint))
+		{
+			check_pin(server, fingerprint);
+
+			PkModel *model = try_open(&build, fingerprint);
+
+			if (model != NULL)
+				return model;
+		}
+		pkpg_build_order(&build, server->name);
+	}
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+	                errmsg("the image of model \"%s\" could not be opened after %d builds",
+	                       server->name, MAX_TRIES),
+	                errhint("Look at the disk that holds polyko.image_directory.")));
+}
+
+static void
+check_pin(const PkpgServer *server, PkHash128 fingerprint)
+{
+	char wanted[PK_HASH_HEX_LEN + 1], found[PK_HASH_HEX_LEN + 1];
+
+	if (!server->is_pinned || pk_hash_equal(server->fingerprint, fingerprint))
+		return;
+	pk_hash_to_hex(server->fingerprint, wanted);
+	pk_hash_to_hex(fingerprint, found);
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+	                errmsg("the checkpoint of model \"%s\" has fingerprint %s, but the server is "
+	                       "pinned to %s", server->name, found, wanted),
+	                errhint("Restore the files, or set the option fingerprint anew if the change is "
+	                        "wanted.")));
+}
+
+/* NULL if there is no such image, or one that must be built again: it is removed then. */
+static PkModel *
+try_open(const PkpgBuild *build, PkHash128 fingerprint)
+{
+	char     path[MAXPGPATH];
+	PkModel *model;
+	PkError  error;
+
+	pkpg_image_path(build, fingerprint, path);
+
+	PkStatus status = pk_model_open(path, &model, &error);
+
+	if (status == PK_OK)
+	{
+		if (pk_hash_equal(pk_model_info(model)->fingerprint, fingerprint))
+			return model;
+		pk_model_release(model);
+		status = pk_error(&error, PK_BAD_FILE, "the image has another fingerprint than its name");
+	}
+	if (status == PK_NO_FILE)
+		return NULL;
+	if (status != PK_BAD_FILE)
+		pkpg_raise(status, &error);
+	ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+	                  errmsg("image \"%s\" is damaged and is built anew: %s", path, error.text)));
+	if (unlink(path) != 0 && errno != ENOENT)
+		ereport(ERROR,
+		        (errcode_for_file_access(), errmsg("could not remove image \"%s\": %m", path)));
+	return NULL;
+}

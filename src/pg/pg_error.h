@@ -1,0 +1,29 @@
+/*
+ * pg_error.h
+ *    PkStatus to SQLSTATE: the only place that knows which is which.
+ */
+#ifndef PKPG_ERROR_H
+#define PKPG_ERROR_H
+
+#include "postgres.h"
+
+#include "core/base/status.h"
+
+/* SQLSTATE of a failure (as errcode() takes it). */
+extern int pkpg_sqlstate(PkStatus status);
+
+/*
+ * Raise what core reported; never returns. PK_CANCELLED first serves the interrupt that caused it,
+ * so the user sees PostgreSQL's own message (57014, or the end of the session).
+ */
+extern void pkpg_raise(PkStatus status, const PkError *error) pg_attribute_noreturn();
+
+/* Raise unless status is PK_OK. */
+static inline void
+pkpg_check(PkStatus status, const PkError *error)
+{
+	if (unlikely(status != PK_OK))
+		pkpg_raise(status, error);
+}
+
+#endif
