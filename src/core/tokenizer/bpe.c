@@ -24,7 +24,8 @@ typedef struct Pending
 } Pending;
 
 static PkStatus make_room(PkBpe *bpe, size_t n, PkError *err);
-static void     start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t len);
+static PkStatus start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t len,
+                              PkCancel *cancel, PkError *err);
 static void     start_character(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
                                 size_t end, bool is_letter, Pending *pending);
 static bool     start_fallback(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
@@ -61,7 +62,7 @@ pk_bpe_word(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t l
 
 	/* With byte fallback a byte may give two symbols: the bytes of its letter. */
 	PK_FORWARD(make_room(bpe, has_fallback ? 2 * len : len, err));
-	start_symbols(bpe, tokenizer, word, len);
+	PK_FORWARD(start_symbols(bpe, tokenizer, word, len, cancel, err));
 	if (bpe->n <= PK_SHORT_WORD)
 	{
 		merge_short(bpe, tokenizer);
@@ -92,11 +93,13 @@ make_room(PkBpe *bpe, size_t n, PkError *err)
 	return PK_OK;
 }
 
-static void
-start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t len)
+static PkStatus
+start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t len,
+              PkCancel *cancel, PkError *err)
 {
 	const PkBlobHeader *header = tokenizer->header;
 	Pending             pending = {false, 0};
+	size_t              n_chars = 0;
 
 	bpe->n = 0;
 	if ((header->flags & PK_BLOB_BYTE_LEVEL) != 0)
@@ -124,9 +127,12 @@ start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t
 			n = n > 0 ? n : 1; /* the text was checked: this never happens, and would only be slow */
 			start_character(bpe, tokenizer, word + i, n, i + n, false, &pending);
 			i += n;
+			if (++n_chars % POLL_EVERY == 0 && pk_cancel_poll(cancel))
+				return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
 		}
 	if (pending.is_set)
 		push_symbol(bpe, header->unk_id, pending.end);
+	return PK_OK;
 }
 
 /*

@@ -58,7 +58,7 @@ static PkStatus find_added(Encoder *encoder, const PkTrie *trie, const char *tex
                            size_t from, int32_t *id, size_t *start, size_t *end);
 static bool     stands_alone(const char *text, size_t len, size_t start, size_t end);
 static size_t   char_before(const char *text, size_t end);
-static size_t   strip_left(const char *text, size_t start);
+static size_t   strip_left(const char *text, size_t start, size_t least);
 static size_t   strip_right(const char *text, size_t len, size_t end);
 static PkStatus take_raw_piece(Encoder *encoder, const char *text, size_t start, size_t end,
                                int32_t id);
@@ -161,7 +161,7 @@ check_text(Encoder *encoder)
 static PkStatus
 cut_added(Encoder *encoder, const PkTrie *trie, const char *text, size_t len, PieceFn take)
 {
-	size_t done = 0, from = 0;
+	size_t done = 0, from = 0, spaces_start = 0, spaces_end = 0;
 
 	for (;;)
 	{
@@ -181,13 +181,17 @@ cut_added(Encoder *encoder, const PkTrie *trie, const char *text, size_t len, Pi
 		if ((flags & PK_TOKEN_SINGLE_WORD) != 0 && !stands_alone(text, len, start, end))
 			continue;
 		if ((flags & PK_TOKEN_LSTRIP) != 0)
-		{
-			size_t stripped = strip_left(text, start);
-
-			start = stripped > done ? stripped : done;
-		}
+			start = start > done ? strip_left(text, start, done) : done;
 		if ((flags & PK_TOKEN_RSTRIP) != 0)
-			end = strip_right(text, len, end);
+		{
+			/* Inside a run of spaces that was walked already its end is known. */
+			if (end < spaces_start || end >= spaces_end)
+			{
+				spaces_start = end;
+				spaces_end = strip_right(text, len, end);
+			}
+			end = spaces_end;
+		}
 		if (done < start)
 			PK_FORWARD(take(encoder, text, done, start, -1));
 		PK_FORWARD(take(encoder, text, start, end, id));
@@ -247,9 +251,9 @@ char_before(const char *text, size_t end)
 }
 
 static size_t
-strip_left(const char *text, size_t start)
+strip_left(const char *text, size_t start, size_t least)
 {
-	while (start > 0)
+	while (start > least)
 	{
 		size_t before = char_before(text, start);
 

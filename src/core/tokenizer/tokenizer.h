@@ -43,8 +43,12 @@ typedef struct PkTokens
 	size_t   n;
 	size_t   n_room;
 	int32_t *ids;
-	/* Only if want_offsets was set before the call: bytes [start, end) of the original text, also
-	 * through normalisation, 0-based. */
+	/*
+	 * Only if want_offsets was set before the call: bytes [start, end) of the original text, also
+	 * through normalisation, 0-based. Whole characters: tokens that share one, or share what
+	 * normalisation composed, all have its bytes, so that together they cover the input. What a
+	 * post_processor adds is empty.
+	 */
 	bool    want_offsets;
 	size_t *starts;
 	size_t *ends;
@@ -53,7 +57,8 @@ typedef struct PkTokens
 void pk_tokens_free(PkTokens *tokens);
 
 /*
- * Encode text (UTF-8, may hold NUL; PK_BAD_TEXT otherwise) as tokenizers' encode() with
+ * Encode text (UTF-8, may hold NUL; PK_BAD_TEXT otherwise; PK_TOO_LONG above 1 GiB, or with a word
+ * above 8 MiB) as tokenizers' encode() with
  * add_special_tokens. Special tokens in the text are parsed; <|tell|> and <|tel|> both map to
  * whichever of them the vocabulary has. An empty text gives what the post_processor adds (usually
  * nothing). tokens is zeroed by the caller first, its ids are replaced. Polls cancel.

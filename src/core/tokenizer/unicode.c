@@ -20,7 +20,7 @@
 
 #define CLASS_UNICODE 16     /* Unicode of the classes */
 #define NORMAL_UNICODE 9     /* Unicode of normalisation */
-#define BLOCK 65536          /* bytes between two looks at cancel */
+#define BLOCK 65536          /* bytes or units between two looks at cancel */
 #define LONG_STRETCH 64      /* UTF-16 units; longer ones are sorted here, see sort_marks() */
 #define REGEX_STACK_BYTES (64 << 20)
 
@@ -57,6 +57,7 @@ typedef struct Normalizer
 	bool                is_changed;
 	UChar              *units, *result; /* a stretch before and after */
 	size_t              units_room, result_room;
+	PkCancel           *cancel;
 	PkError            *err;
 } Normalizer;
 
@@ -191,7 +192,8 @@ PkStatus
 pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out, bool *is_same,
              PkCancel *cancel, PkError *err)
 {
-	Normalizer work = {.form = form, .text = text, .len = len, .out = out, .err = err};
+	Normalizer work = {.form = form, .text = text, .len = len, .out = out, .cancel = cancel,
+	                   .err = err};
 	size_t     plain = 0; /* where a stretch may begin: the last starter that the form keeps */
 	size_t     polled = 0;
 	PkStatus   status = PK_OK;
@@ -454,12 +456,15 @@ decompose(Normalizer *work, size_t n_units, Mark **marks, size_t *n_marks)
 	for (size_t i = 0; i < n_units;)
 	{
 		size_t   start = i, n_result;
-		PkStatus status;
+		PkStatus status = PK_OK;
 		UChar32  c;
 
 		U16_NEXT(work->units, i, n_units, c);
 		(void) c;
-		status = run_icu(work, work->decompose, work->units + start, i - start, &n_result);
+		if (start % BLOCK == 0 && pk_cancel_poll(work->cancel))
+			status = pk_error(work->err, PK_CANCELLED, "tokenizing was cancelled");
+		if (status == PK_OK)
+			status = run_icu(work, work->decompose, work->units + start, i - start, &n_result);
 		if (status == PK_OK)
 			status = pk_grow(&list, &room, n + n_result, sizeof(Mark), work->err);
 		if (status != PK_OK)

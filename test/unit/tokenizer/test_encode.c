@@ -68,7 +68,7 @@ test_spellings(const PkTokenizer *tiny)
 	free(blob);
 	json_object_set_new(token, "content", json_string("<|tel|>"));
 	json_object_set_new(token, "id", json_integer(id + 1));
-	json_array_append(json_object_get(spec, "added_tokens"), json_deep_copy(token));
+	json_array_append_new(json_object_get(spec, "added_tokens"), json_deep_copy(token));
 	json_object_set_new(token, "content", json_string("<|tell|>"));
 	json_object_set_new(token, "id", json_integer(id));
 	both = open_spec(spec, &blob, &size, &err);
