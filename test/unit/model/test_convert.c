@@ -11,11 +11,12 @@
 #include "core/base/mapfile.h"
 #include "core/base/threads.h"
 
-/* numpy: float32 -> int8 with one scale a group loses at most half a step, and rounding in f16 of
- * the scale adds 2^-11 of the value. Values are below 1, so: */
+/* Values are below 1. Half a step of 127, and what rounding the scale loses: */
 #define TOL_Q8 (0.5 / 127 + 1.0 / 1024)
-#define TOL_Q4 (1.0 / 7) /* a step of the coarsest 4-bit form */
-#define TOL_ROPE 1e-6    /* powf of torch and our pow() may differ in the last bit of a frequency */
+/* q4 takes the scale with the smallest squared error, which may cut off the extremes: it tries
+ * steps down to 1/9.2 of the largest value, of which seven are there. */
+#define TOL_Q4 (1 - 7 / 9.2 + 1.0 / 1024)
+#define TOL_ROPE 1e-6 /* powf of torch and our pow() may differ in the last bit of a frequency */
 
 static char image_path[300];
 
