@@ -1,0 +1,107 @@
+/*
+ * fn_generate.c
+ *    polyko_generate and polyko_generate_details.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "pg/callargs.h"
+#include "pg/callcache.h"
+#include "pg/functions/records.h"
+#include "pg/host.h"
+
+static const PkpgGeneration *generate(FunctionCallInfo fcinfo);
+static const char           *finish_name(PkFinish finish);
+
+PG_FUNCTION_INFO_V1(polyko_generate);
+PG_FUNCTION_INFO_V1(polyko_generate_details);
+
+Datum
+polyko_generate(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	MemoryContext         call = pkpg_call_begin(&caller);
+	const PkpgGeneration *answer = generate(fcinfo);
+
+	MemoryContextSwitchTo(caller);
+
+	text *out = cstring_to_text_with_len(answer->text, (int) answer->text_len);
+
+	MemoryContextDelete(call);
+	PG_RETURN_TEXT_P(out);
+}
+
+Datum
+polyko_generate_details(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	MemoryContext         call = pkpg_call_begin(&caller);
+	const PkpgGeneration *answer = generate(fcinfo);
+	Datum                 fields[] = {
+		PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len)),
+		PointerGetDatum(cstring_to_text(finish_name(answer->finish))),
+		Int32GetDatum(answer->n_prompt),
+		Int32GetDatum(answer->n_completion),
+		Float8GetDatum(answer->logprob)};
+	TupleDesc desc = pkpg_record_desc(fcinfo, lengthof(fields));
+
+	MemoryContextSwitchTo(caller);
+
+	Datum out = HeapTupleGetDatum(pkpg_record_form(desc, fields, lengthof(fields)));
+
+	MemoryContextDelete(call);
+	PG_RETURN_DATUM(out);
+}
+
+/* The answer, from this call site, this transaction, or the model. In CurrentMemoryContext. */
+static const PkpgGeneration *
+generate(FunctionCallInfo fcinfo)
+{
+	PkpgInput       input;
+	PkRequestSpec   spec = {0};
+	StringInfoData  question;
+	size_t          len;
+	const void     *known;
+	PkpgGeneration *answer;
+
+	pkpg_read_generate(fcinfo, &input, &spec);
+	initStringInfo(&question);
+	pkpg_question(&question, &spec, input.text, input.len);
+	known = pkpg_answer_find(fcinfo->flinfo, &question, &len);
+	if (known != NULL)
+		return known;
+	pkpg_set_prompt(&input, &spec);
+	answer = pkpg_run_generate(&spec);
+	pkpg_answer_keep(fcinfo->flinfo, &question, answer, PKPG_GENERATION_SIZE(answer->text_len));
+	return answer;
+}
+
+static const char *
+finish_name(PkFinish finish)
+{
+	switch (finish)
+	{
+		case PK_FINISH_STOP:
+			return "stop";
+		case PK_FINISH_STOP_STRING:
+			return "stop_string";
+		case PK_FINISH_LENGTH:
+		case PK_FINISH_NONE:
+		case PK_FINISH_DONE:
+			break;
+	}
+	return "length";
+}
