@@ -212,14 +212,6 @@ read_added_token(PkDraft *draft, const PkJson *item, const PkJson *vocab, int64_
 
 	if ((token->flags & PK_TOKEN_ADDED) != 0)
 		return pk_error(err, PK_BAD_FILE, "tokenizer.json: added token \"%s\" is there twice", quoted);
-	for (size_t i = 0; known == NULL && i < draft->n_added; i++)
-	{
-		const PkDraftToken *other = &draft->tokens[draft->added[i]];
-
-		if (other->len == len && memcmp(other->text, text, len) == 0)
-			return pk_error(err, PK_BAD_FILE, "tokenizer.json: added token \"%s\" is there twice",
-			                quoted);
-	}
 	token->text = text;
 	token->len = len;
 	token->flags = flags;
@@ -262,7 +254,11 @@ index_spellings(PkDraft *draft, PkError *err)
 	for (size_t i = 0; i < draft->n_ids; i++)
 	{
 		const PkDraftToken *token = &draft->tokens[i];
+		char                quoted[QUOTE_ROOM];
 
+		if (pk_draft_find(draft, token->text, token->len) >= 0)
+			return pk_error(err, PK_BAD_FILE, "tokenizer.json: token \"%s\" is there twice",
+			                pk_error_quote(quoted, sizeof(quoted), token->text, token->len));
 		memcpy(draft->spell_text + draft->spell_offsets[i], token->text, token->len);
 		draft->spell_offsets[i + 1] = draft->spell_offsets[i] + (uint32_t) token->len;
 		pk_text_insert(draft->spell_table, draft->spell_bits, pk_text_hash(token->text, token->len),
