@@ -28,6 +28,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
@@ -72,7 +73,6 @@ typedef struct Waiting
 	long             next_notice_ms;
 } Waiting;
 
-static bool        is_being_built(const PkpgBuild *build);
 static void        build_lock_tag(const PkpgBuild *build, LOCKTAG *tag);
 static void        wait_for_builder(const PkpgBuild *build, const char *model);
 static void        wait_a_little(Waiting *waiting);
@@ -94,7 +94,7 @@ static bool        worker_must_stop(void *arg);
 void
 pkpg_build_order(const PkpgBuild *build, const char *model)
 {
-	if (is_being_built(build))
+	if (pkpg_build_is_running(build))
 	{
 		wait_for_builder(build, model);
 		return;
@@ -127,9 +127,8 @@ pkpg_build_order(const PkpgBuild *build, const char *model)
 		pkpg_raise(error.status, &error);
 }
 
-/* True if somebody holds the build lock. */
-static bool
-is_being_built(const PkpgBuild *build)
+bool
+pkpg_build_is_running(const PkpgBuild *build)
 {
 	LOCKTAG tag;
 
@@ -155,7 +154,7 @@ wait_for_builder(const PkpgBuild *build, const char *model)
 {
 	Waiting waiting = {build, model, GetCurrentTimestamp(), FIRST_NOTICE_MS};
 
-	while (is_being_built(build))
+	while (pkpg_build_is_running(build))
 		wait_a_little(&waiting);
 }
 

@@ -17,6 +17,9 @@
  */
 extern void pkpg_build_order(const PkpgBuild *build, const char *model);
 
+/* True if somebody builds this source key and quantization now. */
+extern bool pkpg_build_is_running(const PkpgBuild *build);
+
 /* Entry point of the worker. */
 extern PKPG_EXPORT void polyko_builder_main(Datum main_arg);
 

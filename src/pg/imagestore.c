@@ -66,19 +66,33 @@ sidecar_path(const PkpgBuild *build, char *out)
 bool
 pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint)
 {
-	char    path[MAXPGPATH];
+	char path[MAXPGPATH];
+	char source_dir[MAXPGPATH];
+
+	sidecar_path(build, path);
+	return pkpg_sidecar_parse(path, fingerprint, source_dir);
+}
+
+bool
+pkpg_sidecar_parse(const char *path, PkHash128 *fingerprint, char source_dir[MAXPGPATH])
+{
 	char   *text;
 	size_t  len;
 	PkError ignored;
 
-	sidecar_path(build, path);
-	if (pk_file_load(path, NULL, 2 * PK_HASH_HEX_LEN, &text, &len, &ignored) != PK_OK)
+	if (pk_file_load(path, NULL, PK_HASH_HEX_LEN + MAXPGPATH, &text, &len, &ignored) != PK_OK)
 		return false;
-	if (len > 0 && text[len - 1] == '\n')
-		text[len - 1] = '\0';
 
-	bool is_known = pk_hash_from_hex(text, fingerprint);
+	char *second = strchr(text, '\n');
+	bool  is_known = second != NULL && strlen(text) == len;
 
+	if (is_known)
+	{
+		*second++ = '\0';
+		strlcpy(source_dir, second, MAXPGPATH);
+		source_dir[strcspn(source_dir, "\n")] = '\0';
+		is_known = pk_hash_from_hex(text, fingerprint);
+	}
 	free(text);
 	return is_known;
 }
@@ -87,19 +101,20 @@ pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint)
 PkStatus
 pkpg_sidecar_write(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
 {
-	char path[MAXPGPATH], aside[MAXPGPATH + 8], text[PK_HASH_HEX_LEN + 2];
+	char path[MAXPGPATH], aside[MAXPGPATH + 8];
+	char hex[PK_HASH_HEX_LEN + 1], text[PK_HASH_HEX_LEN + MAXPGPATH + 4];
 
 	sidecar_path(build, path);
 	snprintf(aside, sizeof(aside), "%s.%s", path, pk_quant_name(build->quant));
-	pk_hash_to_hex(fingerprint, text);
-	text[PK_HASH_HEX_LEN] = '\n';
+	pk_hash_to_hex(fingerprint, hex);
 
+	int len = snprintf(text, sizeof(text), "%s\n%s\n", hex, build->source_dir);
 	int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (fd < 0)
 		return pk_error_errno(err, errno, "could not create \"%s\"", aside);
 
-	PkStatus status = pk_file_write(fd, aside, text, PK_HASH_HEX_LEN + 1, 0, err);
+	PkStatus status = pk_file_write(fd, aside, text, (size_t) len, 0, err);
 
 	close(fd);
 	if (status == PK_OK && rename(aside, path) != 0)

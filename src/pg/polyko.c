@@ -1,0 +1,23 @@
+/*
+ * polyko.c
+ *    Where the library begins: _PG_init is the table of contents.
+ *
+ * Nothing here starts a thread, opens a model or loads a library: it may run in the postmaster.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "pg/guc.h"
+#include "pg/modelcache.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	pkpg_guc_init();
+	pkpg_modelcache_init();
+}
