@@ -8,8 +8,9 @@
  *
  * Offsets cover the input: a token that holds a part of a character, or of a stretch that
  * normalisation changed, has the bytes of the whole of it. So the bytes of a token are always whole
- * characters, and every byte of the input belongs to a token (unless Split removed it or the
- * vocabulary has no token for it).
+ * characters, and every byte of the input belongs to a token (unless Split removed it). A character
+ * that the model drops goes to the token after it; a space that ByteLevel puts before a piece has
+ * the bytes of the character after it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -340,7 +341,7 @@ take_word(void *arg, const PkWord *word)
 	if (id >= 0)
 	{
 		size_t start = word->start;
-		size_t end = start + word->len - word->n_prefix;
+		size_t end = start + (word->len > word->n_prefix ? word->len - word->n_prefix : 1);
 
 		if (encoder->tokens->want_offsets)
 			to_source(encoder, &start, &end);
@@ -373,7 +374,7 @@ add_word_tokens(Encoder *encoder, const PkWord *word)
 		size_t start = word->start + (from > word->n_prefix ? from - word->n_prefix : 0);
 		size_t end = word->start + bpe->ends[i] - word->n_prefix;
 
-		end = end > start ? end : start + (word->len > word->n_prefix);
+		end = end > start ? end : start + (bpe->ends[i] <= word->n_prefix);
 		to_source(encoder, &start, &end);
 		tokens->starts[tokens->n + i] = start;
 		tokens->ends[tokens->n + i] = end;

@@ -181,6 +181,27 @@ test_offsets(const PkTokenizer *tiny)
 	ok(tokens.ids == NULL && tokens.n == 0 && tokens.n_room == 0, "freeing clears");
 }
 
+/* A space that add_prefix_space made has the bytes of the character after it. */
+static void
+test_prefix(void)
+{
+	void        *blob;
+	size_t       size;
+	PkError      err;
+	PkTokenizer *prefix = open_golden("prefix", &blob, &size, &err);
+	PkTokens     tokens = {.want_offsets = true};
+
+	ok(pk_tokenizer_encode(prefix, "\t1", 2, &tokens, NULL, &err) == PK_OK && tokens.n == 3 &&
+	       tokens.starts[0] == 0 && tokens.ends[0] == 1,
+	   "a prefix space that is a token has the bytes of the tab after it");
+	ok(pk_tokenizer_encode(prefix, "\xea\xb0\x80", 3, &tokens, NULL, &err) == PK_OK &&
+	       tokens.n > 0 && tokens.starts[0] == 0 && tokens.ends[0] == 3,
+	   "or of all of the syllable");
+	pk_tokens_free(&tokens);
+	pk_tokenizer_close(prefix);
+	free(blob);
+}
+
 /* One PkTokens for text after text. */
 static void
 test_reuse(const PkTokenizer *tiny)
@@ -214,6 +235,7 @@ main(void)
 	test_cancel(tiny);
 	test_long_words(tiny);
 	test_offsets(tiny);
+	test_prefix();
 	test_reuse(tiny);
 	pk_tokenizer_close(tiny);
 	free(blob);
