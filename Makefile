@@ -38,7 +38,7 @@ override with_llvm = no
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -std=gnu11 -Wno-declaration-after-statement $(WARNINGS_CC) $(WERROR_FLAG)
 # OpenBLAS is never linked: it starts threads when it is loaded (see src/core/kernels/blas.c).
-LIBS_CORE = -ljansson -lxxhash -licui18n -licui18n -licuuc -lm -lpthread -ldl
+LIBS_CORE = -ljansson -lxxhash -licui18n -licuuc -lm -lpthread -ldl
 SHLIB_LINK = $(LIBS_CORE)
 
 WERROR_FLAG = $(if $(WERROR),-Werror)

@@ -30,7 +30,7 @@ BELOW_tokenizer = base
 BELOW_sample = kernels base
 BELOW_infer = model tokenizer kernels base
 BELOW_engine = infer sample model tokenizer kernels base
-LIBS = -ljansson -lxxhash -licui18n -licui18n -licuuc -lm -lpthread -ldl
+LIBS = -ljansson -lxxhash -licui18n -licuuc -lm -lpthread -ldl
 
 SANITIZE_unit =
 SANITIZE_asan = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
