@@ -2,6 +2,7 @@
  * test_encode.c
  *    Encoding beyond the golden lines: broken input, cancel, long words, offsets, the two spellings.
  */
+#define _GNU_SOURCE /* clock_gettime */
 #include "../tap.h"
 #include "golden.h"
 
