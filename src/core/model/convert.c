@@ -26,7 +26,7 @@
 
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
-#define SYNC_BYTES ((size_t) 4 << 20)
+#define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
 typedef struct Conversion

@@ -55,6 +55,7 @@ static PkStatus allocate(PkStream *stream, PkError *err);
 static void     measure(PkStream *stream, size_t *n_pieces_max);
 static PkStatus run_batch(PkStream *stream, size_t n_pieces, PkError *err);
 static void     read_ahead(const PkStream *stream, size_t first_piece, size_t n_pieces);
+static void     write_behind(const PkStream *stream, const PkPieceRange *last);
 static void     run_tile(void *arg, size_t thread, size_t tile);
 static PkStatus convert_piece(PkStream *stream, Worker *worker, size_t i);
 static PkStatus read_rows(PkStream *stream, Worker *worker, const PkPieceRange *piece);
@@ -207,6 +208,7 @@ run_batch(PkStream *stream, size_t n_pieces, PkError *err)
 	PkPieceRange last = pk_slot_piece(stream->slot, stream->first_piece + n_pieces - 1);
 	size_t n_rows = last.row0 + last.n_rows - stream->first_piece * stream->slot->n_piece_rows;
 
+	write_behind(stream, &last);
 	if (stream->tensor != NULL)
 		stream->bytes_done += n_rows * stream->slot->n_cols * stream->item_size;
 	if (config->progress != NULL)
@@ -228,6 +230,23 @@ read_ahead(const PkStream *stream, size_t first_piece, size_t n_pieces)
 	(void) posix_fadvise(stream->config.checkpoint->fds[stream->tensor->file],
 	                     (off_t) (stream->tensor->begin + begin), (off_t) len,
 	                     POSIX_FADV_WILLNEED); /* advice: refusal costs only speed */
+}
+
+/* Let the disk begin with this batch, so that little is left for the end. */
+static void
+write_behind(const PkStream *stream, const PkPieceRange *last)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+	PkPieceRange first = pk_slot_piece(stream->slot, stream->first_piece);
+
+	if (stream->config.image_fd >= 0)
+		(void) sync_file_range(stream->config.image_fd, (off_t) first.offset,
+		                       (off_t) (last->offset + last->size - first.offset),
+		                       SYNC_FILE_RANGE_WRITE); /* advice: fsync() comes anyway */
+#else
+	(void) stream;
+	(void) last;
+#endif
 }
 
 static void
