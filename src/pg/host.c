@@ -190,12 +190,14 @@ kv_bytes_for(const PkModel *model)
 static void
 plan_release(void)
 {
-	MemoryContext          context = MessageContext != NULL ? MessageContext : TopTransactionContext;
-	MemoryContextCallback *callback;
+	MemoryContext context = MessageContext != NULL ? MessageContext : TopTransactionContext;
 
 	if (is_release_planned)
 		return;
-	callback = MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+
 	callback->func = release;
 	MemoryContextRegisterResetCallback(context, callback);
 	is_release_planned = true;
