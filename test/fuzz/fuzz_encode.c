@@ -16,11 +16,11 @@
 
 #define MAX_TEXT 65536
 #define N_TOKENIZERS 6
-#define CHECK(condition) \
-	do \
-	{ \
+#define CHECK(condition)  \
+	do                    \
+	{                     \
 		if (!(condition)) \
-			abort(); \
+			abort();      \
 	} while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,10 +34,10 @@ typedef struct Parts
 
 #define BYTE_LEVEL(prefix, regex) \
 	"{\"type\":\"ByteLevel\",\"add_prefix_space\":" prefix ",\"use_regex\":" regex "}"
-#define SPLIT(pattern, behavior, next) \
+#define SPLIT(pattern, behavior, next)                                                   \
 	"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":" pattern \
 	",\"behavior\":\"" behavior "\",\"invert\":false}," next "]}"
-#define GPT4 \
+#define GPT4                                                                              \
 	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|" \
 	" ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
 
@@ -106,12 +106,13 @@ make_tokenizer(const Parts *parts)
 	{
 		static const char *const contents[] = {"<|tel|>", "<l>", "<r>", "word"};
 
-		at += sprintf(at,
-		              "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,"
-		              "\"normalized\":%s,\"special\":%s}",
-		              i > 0 ? "," : "", id++, contents[i], i == 3 ? "true" : "false",
-		              i == 1 ? "true" : "false", i == 2 ? "true" : "false", i == 3 ? "true" : "false",
-		              i == 0 ? "true" : "false");
+		at += sprintf(
+			at,
+			"%s{\"id\":%d,\"content\":\"%s\",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,"
+			"\"normalized\":%s,\"special\":%s}",
+			i > 0 ? "," : "", id++, contents[i], i == 3 ? "true" : "false",
+			i == 1 ? "true" : "false", i == 2 ? "true" : "false", i == 3 ? "true" : "false",
+			i == 0 ? "true" : "false");
 	}
 	append(&at, "]}");
 	CHECK(pk_tokenizer_compile(json, (size_t) (at - json), &blob, &size, NULL) == PK_OK);
@@ -182,9 +183,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0 || size > MAX_TEXT)
 		return 0;
 
-	size_t      kind = data[0] % N_TOKENIZERS, len = size - 1;
-	char       *text = malloc(len + 1);
-	PkTokens    tokens = {.want_offsets = (data[0] & 0x80) == 0};
+	size_t   kind = data[0] % N_TOKENIZERS, len = size - 1;
+	char    *text = malloc(len + 1);
+	PkTokens tokens = {.want_offsets = (data[0] & 0x80) == 0};
 
 	if (tokenizers[kind] == NULL)
 		tokenizers[kind] = make_tokenizer(&kinds[kind]);

@@ -20,8 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 use(const PkTokenizer *tokenizer)
 {
-	static const char text[] = "a ab  <|tell|> 12 \xea\xb0\x80\xe1\x84\x80\xe1\x85\xa1 x\xcc\x81\xcc\x96 "
-	                           "'s word\n\n <s>  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	static const char text[] =
+		"a ab  <|tell|> 12 \xea\xb0\x80\xe1\x84\x80\xe1\x85\xa1 x\xcc\x81\xcc\x96 "
+		"'s word\n\n <s>  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 	PkTokens tokens = {.want_offsets = true};
 	char    *decoded = NULL;
 	size_t   len, piece_len;
@@ -31,7 +32,8 @@ use(const PkTokenizer *tokenizer)
 		for (size_t i = 0; i < tokens.n; i++)
 			if (tokens.ends[i] > sizeof(text) - 1 || tokens.starts[i] > tokens.ends[i])
 				abort();
-		if (pk_tokenizer_decode(tokenizer, tokens.ids, tokens.n, false, &decoded, &len, NULL) != PK_OK)
+		if (pk_tokenizer_decode(tokenizer, tokens.ids, tokens.n, false, &decoded, &len, NULL) !=
+		    PK_OK)
 			abort();
 		if (!pk_utf8_is_valid(decoded, len, NULL))
 			abort();
@@ -40,7 +42,8 @@ use(const PkTokenizer *tokenizer)
 	{
 		const char *piece = pk_tokenizer_bytes(tokenizer, (int32_t) id, &piece_len);
 
-		if (pk_tokenizer_find(tokenizer, piece, piece_len) >= (int32_t) pk_tokenizer_n_ids(tokenizer))
+		if (pk_tokenizer_find(tokenizer, piece, piece_len) >=
+		    (int32_t) pk_tokenizer_n_ids(tokenizer))
 			abort();
 	}
 	free(decoded);
@@ -74,7 +77,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{
 			for (changes++; data + size - changes >= 4; changes += 4)
 			{
-				size_t at = (size_t) changes[0] | (size_t) changes[1] << 8 | (size_t) changes[2] << 16;
+				size_t at =
+					(size_t) changes[0] | (size_t) changes[1] << 8 | (size_t) changes[2] << 16;
 
 				((uint8_t *) blob)[at % blob_size] = changes[3];
 			}

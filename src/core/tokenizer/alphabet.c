@@ -6,9 +6,9 @@
 
 #include "core/base/utf8.h"
 
-#define FIRST_EXTRA 0x100u  /* letter of byte 0 */
-#define N_LOW 33u           /* bytes 0 to 32 */
-#define MIDDLE_FIRST 127u   /* bytes 127 to 160 */
+#define FIRST_EXTRA 0x100u /* letter of byte 0 */
+#define N_LOW 33u          /* bytes 0 to 32 */
+#define MIDDLE_FIRST 127u  /* bytes 127 to 160 */
 #define N_MIDDLE 34u
 #define SOFT_HYPHEN 173u
 

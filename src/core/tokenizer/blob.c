@@ -14,17 +14,17 @@
 #include "core/tokenizer/hashtable.h"
 #include "core/tokenizer/trie.h"
 
-static PkStatus check_header(const PkBlobHeader *header, size_t size, PkError *err);
-static PkStatus check_sections(const PkBlobHeader *header, size_t size, PkError *err);
-static bool     has_count(const PkBlobHeader *header, PkSection section, uint64_t count);
-static PkStatus check_parts(const PkBlobHeader *header, PkError *err);
-static PkStatus check_ids(const int32_t *ids, size_t n, size_t n_ids, PkError *err);
-static void     attach(PkTokenizer *tokenizer, const char *blob);
+static PkStatus    check_header(const PkBlobHeader *header, size_t size, PkError *err);
+static PkStatus    check_sections(const PkBlobHeader *header, size_t size, PkError *err);
+static bool        has_count(const PkBlobHeader *header, PkSection section, uint64_t count);
+static PkStatus    check_parts(const PkBlobHeader *header, PkError *err);
+static PkStatus    check_ids(const int32_t *ids, size_t n, size_t n_ids, PkError *err);
+static void        attach(PkTokenizer *tokenizer, const char *blob);
 static const void *section_data(const char *blob, PkSection section);
-static uint32_t table_bits(const PkBlobHeader *header, PkSection section);
-static PkStatus check_tables(const PkTokenizer *tokenizer, PkError *err);
-static bool     is_offsets(const uint32_t *offsets, size_t n, uint64_t text_len);
-static bool     is_text_table(const uint64_t *table, uint32_t bits, size_t n_ids);
+static uint32_t    table_bits(const PkBlobHeader *header, PkSection section);
+static PkStatus    check_tables(const PkTokenizer *tokenizer, PkError *err);
+static bool        is_offsets(const uint32_t *offsets, size_t n, uint64_t text_len);
+static bool        is_text_table(const uint64_t *table, uint32_t bits, size_t n_ids);
 static bool     is_merge_table(const uint64_t *table, uint32_t bits, size_t n_ids, size_t n_merges);
 static PkStatus attach_tries(PkTokenizer *tokenizer, const char *blob, PkError *err);
 static PkStatus compile_patterns(PkTokenizer *tokenizer, PkError *err);
@@ -128,7 +128,8 @@ check_sections(const PkBlobHeader *header, size_t size, PkError *err)
 	bool     is_right =
 		has_count(header, PK_SECTION_SPELL_OFFSETS, n + 1) &&
 		has_count(header, PK_SECTION_PIECE_OFFSETS, n + 1) &&
-		has_count(header, PK_SECTION_WORD_OFFSETS, n + 1) && has_count(header, PK_SECTION_FLAGS, n) &&
+		has_count(header, PK_SECTION_WORD_OFFSETS, n + 1) &&
+		has_count(header, PK_SECTION_FLAGS, n) &&
 		header->sections[PK_SECTION_MERGE_IDS].count <= PK_MAX_MERGES &&
 		has_count(header, PK_SECTION_TEMPLATE, (uint64_t) header->n_before + header->n_after) &&
 		table_bits(header, PK_SECTION_SPELL_TABLE) > 0 &&
@@ -356,10 +357,10 @@ pk_tokenizer_is_special(const PkTokenizer *tokenizer, int32_t id)
 int32_t
 pk_tokenizer_find(const PkTokenizer *tokenizer, const char *text, size_t len)
 {
-	int32_t id = pk_text_find(tokenizer->spell_table, tokenizer->spell_bits,
-	                          tokenizer->spell_offsets, tokenizer->spell_text, text, len,
-	                          pk_text_hash(text, len));
-	bool    is_alias = (len == 7 && memcmp(text, "<|tel|>", 7) == 0) ||
+	int32_t id =
+		pk_text_find(tokenizer->spell_table, tokenizer->spell_bits, tokenizer->spell_offsets,
+	                 tokenizer->spell_text, text, len, pk_text_hash(text, len));
+	bool is_alias = (len == 7 && memcmp(text, "<|tel|>", 7) == 0) ||
 	                (len == 8 && memcmp(text, "<|tell|>", 8) == 0);
 
 	return id < 0 && is_alias ? tokenizer->header->alias_id : id;

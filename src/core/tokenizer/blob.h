@@ -64,12 +64,12 @@ typedef struct PkSectionPlace
 #define PK_BLOB_BYTE_LEVEL 1u    /* words are bytes; otherwise they are characters */
 #define PK_BLOB_BYTE_FALLBACK 2u /* unknown characters become <0x00> tokens */
 #define PK_BLOB_FUSE_UNK 4u
-#define PK_BLOB_JOIN_SPACES 8u   /* no decoder: tokens are joined with a space */
+#define PK_BLOB_JOIN_SPACES 8u /* no decoder: tokens are joined with a space */
 
 typedef enum PkStepKind
 {
-	PK_STEP_BYTE_LEVEL,   /* always the last one */
-	PK_STEP_SPLIT_GPT2,   /* Split whose pattern is GPT-2's */
+	PK_STEP_BYTE_LEVEL, /* always the last one */
+	PK_STEP_SPLIT_GPT2, /* Split whose pattern is GPT-2's */
 	PK_STEP_SPLIT_REGEX,
 	PK_STEP_SPLIT_STRING,
 	PK_STEP_DIGITS,

@@ -24,16 +24,17 @@ typedef struct Pending
 } Pending;
 
 static PkStatus make_room(PkBpe *bpe, size_t n, PkError *err);
-static PkStatus start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t len,
-                              PkCancel *cancel, PkError *err);
-static void     start_character(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
-                                size_t end, bool is_letter, Pending *pending);
-static bool     start_fallback(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
-                               size_t end, bool is_letter);
-static void     push_symbol(PkBpe *bpe, int32_t id, size_t end);
+static PkStatus start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word,
+                              size_t len, PkCancel *cancel, PkError *err);
+static void start_character(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
+                            size_t end, bool is_letter, Pending *pending);
+static bool start_fallback(PkBpe *bpe, const PkTokenizer *tokenizer, const char *text, size_t n,
+                           size_t end, bool is_letter);
+static void push_symbol(PkBpe *bpe, int32_t id, size_t end);
 static uint32_t rank_of(const PkTokenizer *tokenizer, uint32_t left, uint32_t right);
 static void     merge_short(PkBpe *bpe, const PkTokenizer *tokenizer);
-static PkStatus merge_long(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel, PkError *err);
+static PkStatus merge_long(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel,
+                           PkError *err);
 static PkStatus start_heap(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel,
                            PkError *err);
 static PkStatus merge_at(PkBpe *bpe, const PkTokenizer *tokenizer, uint32_t left, uint32_t made,
@@ -124,7 +125,8 @@ start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t
 		{
 			size_t n = pk_utf8_char_len(word + i, len - i);
 
-			n = n > 0 ? n : 1; /* the text was checked: this never happens, and would only be slow */
+			n = n > 0 ? n
+			          : 1; /* the text was checked: this never happens, and would only be slow */
 			start_character(bpe, tokenizer, word + i, n, i + n, false, &pending);
 			i += n;
 			if (++n_chars % POLL_EVERY == 0 && pk_cancel_poll(cancel))

@@ -2,8 +2,8 @@
  * compile.c
  *    From tokenizer.json to a blob.
  *
- * The blob is the same on every machine: tables are filled in the order of ids and ranks, hashes are
- * ours, unused bytes are zero.
+ * The blob is the same on every machine: tables are filled in the order of ids and ranks, hashes
+ * are ours, unused bytes are zero.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,19 +28,19 @@ typedef struct Layout
 } Layout;
 
 static PkStatus build(PkDraft *draft, const PkJson *root, void **blob, size_t *size, PkError *err);
-static void     set_section(Layout *layout, PkSection section, void *data, size_t count, bool owned);
-static PkStatus normalize_added(PkDraft *draft, PkError *err);
-static PkStatus normalize_token(const PkDraft *draft, PkDraftToken *token, PkError *err);
-static PkStatus lay_texts(PkDraft *draft, Layout *layout, PkError *err);
-static size_t   token_bytes(const PkDraft *draft, size_t id, bool is_piece, char *out);
-static PkStatus lay_flags(const PkDraft *draft, Layout *layout, PkError *err);
-static PkStatus lay_merges(const PkDraft *draft, Layout *layout, PkError *err);
-static void     find_byte_ids(PkDraft *draft);
-static PkStatus lay_tries(PkDraft *draft, Layout *layout, PkError *err);
-static PkStatus lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err);
-static size_t   collect_patterns(PkDraft *draft, bool is_normalized, PkTriePattern *patterns);
+static void set_section(Layout *layout, PkSection section, void *data, size_t count, bool owned);
+static PkStatus    normalize_added(PkDraft *draft, PkError *err);
+static PkStatus    normalize_token(const PkDraft *draft, PkDraftToken *token, PkError *err);
+static PkStatus    lay_texts(PkDraft *draft, Layout *layout, PkError *err);
+static size_t      token_bytes(const PkDraft *draft, size_t id, bool is_piece, char *out);
+static PkStatus    lay_flags(const PkDraft *draft, Layout *layout, PkError *err);
+static PkStatus    lay_merges(const PkDraft *draft, Layout *layout, PkError *err);
+static void        find_byte_ids(PkDraft *draft);
+static PkStatus    lay_tries(PkDraft *draft, Layout *layout, PkError *err);
+static PkStatus    lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err);
+static size_t      collect_patterns(PkDraft *draft, bool is_normalized, PkTriePattern *patterns);
 static const char *alias_of(const char *text, size_t len);
-static PkStatus lay_words(const PkDraft *draft, Layout *layout, PkError *err);
+static PkStatus    lay_words(const PkDraft *draft, Layout *layout, PkError *err);
 static PkStatus is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t id,
                               bool is_char, bool *is_whole, PkError *err);
 static void     view_layout(const PkDraft *draft, const Layout *layout, PkTokenizer *view);
@@ -202,8 +202,8 @@ token_bytes(const PkDraft *draft, size_t id, bool is_piece, char *out)
 	const PkDraftToken *token = &draft->tokens[id];
 	bool                is_normal = is_piece && token->normal_text != NULL;
 	const char         *text = is_normal ? token->normal_text : token->text;
-	bool is_byte_level = is_piece ? draft->is_byte_decoder
-	                              : (draft->header.flags & PK_BLOB_BYTE_LEVEL) != 0;
+	bool                is_byte_level =
+        is_piece ? draft->is_byte_decoder : (draft->header.flags & PK_BLOB_BYTE_LEVEL) != 0;
 	size_t text_len = is_normal ? token->normal_len : token->len, len;
 
 	if (is_byte_level && pk_alphabet_unmap(text, text_len, out, &len))
@@ -289,7 +289,8 @@ lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err)
 	size_t      n_nodes = 0, n_edges = 0;
 	void       *patterns;
 
-	PK_FORWARD(pk_calloc(draft->n_added + 2, sizeof(PkTriePattern), &patterns, err)); /* 2: aliases */
+	PK_FORWARD(
+		pk_calloc(draft->n_added + 2, sizeof(PkTriePattern), &patterns, err)); /* 2: aliases */
 
 	PkStatus status = pk_trie_build(patterns, collect_patterns(draft, is_normalized, patterns),
 	                                &nodes, &n_nodes, &edges, &n_edges, err);
@@ -365,8 +366,9 @@ lay_words(const PkDraft *draft, Layout *layout, PkError *err)
 		{
 			const char *text = view.word_text + view.word_offsets[id];
 			size_t      len = view.word_offsets[id + 1] - view.word_offsets[id];
-			bool        is_whole, is_char = pk_utf8_char_len(draft->tokens[id].text, draft->tokens[id].len) ==
-			               draft->tokens[id].len;
+			bool        is_whole,
+				is_char = pk_utf8_char_len(draft->tokens[id].text, draft->tokens[id].len) ==
+			              draft->tokens[id].len;
 
 			if (!draft->tokens[id].is_model || len == 0 || is_char != (pass == 0))
 				continue;

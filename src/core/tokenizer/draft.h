@@ -15,7 +15,7 @@ typedef struct PkDraftToken
 {
 	const char *text; /* NULL while no token has this id */
 	size_t      len;
-	uint8_t     flags; /* PK_TOKEN_* */
+	uint8_t     flags;         /* PK_TOKEN_* */
 	bool        is_model;      /* in model.vocab */
 	bool        is_normalized; /* added: looked for after normalisation */
 	char       *normal_text;   /* its text after normalisation, if that changes it; owned */

@@ -100,11 +100,8 @@ pk_tokenizer_encode(const PkTokenizer *tokenizer, const char *text, size_t len, 
 	                   .cancel = cancel,
 	                   .err = err};
 
-	encoder.splitter = (PkSplitter){.tokenizer = tokenizer,
-	                                .take = take_word,
-	                                .arg = &encoder,
-	                                .cancel = cancel,
-	                                .err = err};
+	encoder.splitter = (PkSplitter){
+		.tokenizer = tokenizer, .take = take_word, .arg = &encoder, .cancel = cancel, .err = err};
 	tokens->n = 0;
 
 	PkStatus status = encode_text(&encoder);
@@ -147,7 +144,8 @@ check_text(Encoder *encoder)
 		while (block_end < len && ((uint8_t) text[block_end] & 0xc0) == 0x80 && block_end > i + 1)
 			block_end--;
 		if (!pk_utf8_is_valid(text + i, block_end - i, &bad))
-			return pk_error(encoder->err, PK_BAD_TEXT, "the text is not UTF-8 at byte %zu", i + bad);
+			return pk_error(encoder->err, PK_BAD_TEXT, "the text is not UTF-8 at byte %zu",
+			                i + bad);
 		i = block_end;
 		if (i < len && pk_cancel_poll(encoder->cancel))
 			return cancelled(encoder);

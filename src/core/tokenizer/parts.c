@@ -298,7 +298,8 @@ read_template(PkDraft *draft, const PkJson *node, PkError *err)
 	bool          has_text = false;
 
 	if (pk_json_type(single) != PK_JSON_ARRAY)
-		return pk_error(err, PK_BAD_FILE, "tokenizer.json: TemplateProcessing has no single template");
+		return pk_error(err, PK_BAD_FILE,
+		                "tokenizer.json: TemplateProcessing has no single template");
 	for (size_t i = 0; i < pk_json_size(single); i++)
 	{
 		const PkJson *piece = pk_json_at(single, i);
@@ -308,7 +309,8 @@ read_template(PkDraft *draft, const PkJson *node, PkError *err)
 		if (pk_json_size(piece) != 1 || (sequence == NULL && special == NULL))
 			return pk_error(err, PK_UNSUPPORTED,
 			                "tokenizer.json: TemplateProcessing: piece %zu is neither Sequence nor "
-			                "SpecialToken", i);
+			                "SpecialToken",
+			                i);
 		if (special != NULL)
 			PK_FORWARD(add_template_token(draft, specials, pk_json_get(special, "id"), err));
 		else if (has_text || !pk_json_string_is(pk_json_get(sequence, "id"), "A"))
@@ -342,9 +344,11 @@ add_template_token(PkDraft *draft, const PkJson *specials, const PkJson *name, P
 		int64_t id;
 
 		if (!pk_json_int(pk_json_at(ids, i), &id) || id < 0 || (uint64_t) id >= draft->n_ids)
-			return pk_error(err, PK_BAD_FILE,
-			                "tokenizer.json: TemplateProcessing: a special token's id is not one of "
-			                "the %zu ids", draft->n_ids);
+			return pk_error(
+				err, PK_BAD_FILE,
+				"tokenizer.json: TemplateProcessing: a special token's id is not one of "
+				"the %zu ids",
+				draft->n_ids);
 
 		PkStatus status =
 			pk_grow(&list, &draft->template_room, draft->n_template + 1, sizeof(int32_t), err);

@@ -59,7 +59,7 @@ bool
 pk_pattern_is_gpt2(const char *text, size_t len)
 {
 	static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
-	                           "\\s+(?!\\S)|\\s+";
+							   "\\s+(?!\\S)|\\s+";
 
 	return len == sizeof(gpt2) - 1 && memcmp(text, gpt2, len) == 0;
 }
@@ -264,12 +264,13 @@ static PkStatus
 translate_property(Translator *t, bool is_negated)
 {
 	static const char *const categories[] = {
-		"Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "Nd", "Nl", "No", "P",  "Pc",
-		"Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc"};
-	static const char *const scripts[] = {"Han",   "Hangul", "Hiragana", "Katakana", "Latin", "Greek",
-	                                      "Cyrillic", "Arabic", "Hebrew", "Thai", "Devanagari"};
-	char   name[24], text[48];
-	size_t n = 0;
+		"Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "Nd", "Nl", "No", "P",  "Pc", "Pd",
+		"Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc"};
+	static const char *const scripts[] = {"Han",    "Hangul", "Hiragana",  "Katakana",
+	                                      "Latin",  "Greek",  "Cyrillic",  "Arabic",
+	                                      "Hebrew", "Thai",   "Devanagari"};
+	char                     name[24], text[48];
+	size_t                   n = 0;
 
 	if (!take(t, "{"))
 		return broken(t, "\\p without {");
@@ -309,7 +310,8 @@ put_class(Translator *t, PkCharClass class, bool is_negated)
 	const PkCharRange *late = pk_late_chars(class, &n);
 
 	PK_FORWARD(put(t, is_negated ? "[^" : "["));
-	PK_FORWARD(put(t, class == PK_CHAR_LETTER ? "[\\p{L}&&\\p{Age=16.0}]" : "[\\p{N}&&\\p{Age=16.0}]"));
+	PK_FORWARD(
+		put(t, class == PK_CHAR_LETTER ? "[\\p{L}&&\\p{Age=16.0}]" : "[\\p{N}&&\\p{Age=16.0}]"));
 	for (size_t i = 0; i < n; i++)
 	{
 		PK_FORWARD(put_char(t, late[i].first));
@@ -576,13 +578,14 @@ static PkStatus
 refuse(Translator *t, const char *what)
 {
 	return pk_error(t->err, PK_UNSUPPORTED,
-	                "tokenizer.json: Split regular expression: %s (byte %zu) is not supported", what,
-	                t->at);
+	                "tokenizer.json: Split regular expression: %s (byte %zu) is not supported",
+	                what, t->at);
 }
 
 static PkStatus
 broken(Translator *t, const char *what)
 {
 	return pk_error(t->err, PK_BAD_FILE,
-	                "tokenizer.json: Split regular expression is broken: %s (byte %zu)", what, t->at);
+	                "tokenizer.json: Split regular expression is broken: %s (byte %zu)", what,
+	                t->at);
 }

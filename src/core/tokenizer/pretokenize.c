@@ -111,10 +111,8 @@ run_step(PkSplitter *splitter, size_t index, const char *text, size_t start, siz
 	if (index == header->n_steps)
 		return give_word(splitter, text, start, end);
 
-	Step step = {.splitter = splitter,
-	             .rules = &header->steps[index],
-	             .index = index,
-	             .text = text};
+	Step step = {
+		.splitter = splitter, .rules = &header->steps[index], .index = index, .text = text};
 
 	switch (step.rules->kind)
 	{
@@ -340,7 +338,7 @@ flush(Step *step)
 static PkStatus
 gpt2_next(const PkSplitter *splitter, const char *text, size_t len, size_t from, size_t *end)
 {
-	size_t      n, first, last;
+	size_t n, first, last;
 	PkCharClass class = class_at(text + from, &n);
 
 	if (class != PK_CHAR_SPACE)

@@ -30,10 +30,10 @@ PkStatus pk_tokenizer_open(const void *blob, size_t blob_size, PkTokenizer **out
 void     pk_tokenizer_close(PkTokenizer *tokenizer);
 
 /* Ids are 0 to n_ids - 1, without holes. */
-size_t pk_tokenizer_n_ids(const PkTokenizer *tokenizer);
-bool   pk_tokenizer_is_special(const PkTokenizer *tokenizer, int32_t id);
+size_t      pk_tokenizer_n_ids(const PkTokenizer *tokenizer);
+bool        pk_tokenizer_is_special(const PkTokenizer *tokenizer, int32_t id);
 /* Id of a token by its vocabulary spelling (special tokens by their text), or -1. */
-int32_t pk_tokenizer_find(const PkTokenizer *tokenizer, const char *text, size_t len);
+int32_t     pk_tokenizer_find(const PkTokenizer *tokenizer, const char *text, size_t len);
 /* The bytes a token stands for, unmapped from the byte alphabet (special: its text); never NULL. */
 const char *pk_tokenizer_bytes(const PkTokenizer *tokenizer, int32_t id, size_t *len);
 
@@ -49,9 +49,9 @@ typedef struct PkTokens
 	 * normalisation composed, all have its bytes, so that together they cover the input. What a
 	 * post_processor adds is empty.
 	 */
-	bool    want_offsets;
-	size_t *starts;
-	size_t *ends;
+	bool     want_offsets;
+	size_t  *starts;
+	size_t  *ends;
 } PkTokens;
 
 void pk_tokens_free(PkTokens *tokens);
@@ -86,8 +86,8 @@ typedef struct PkDecodeStream
 	uint8_t            n_pending; /* bytes of an incomplete character */
 	char               pending[4];
 	/* byte-level decoding needs no more state; other decoders may use these */
-	uint8_t n_state;
-	char    state[16];
+	uint8_t            n_state;
+	char               state[16];
 } PkDecodeStream;
 
 #define PK_PIECE_ROOM(tokenizer) (pk_tokenizer_max_piece(tokenizer))

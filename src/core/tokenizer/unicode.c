@@ -18,10 +18,10 @@
 #include "core/tokenizer/tokenizer.h"
 #include "core/tokenizer/unicode.h"
 
-#define CLASS_UNICODE 16     /* Unicode of the classes */
-#define NORMAL_UNICODE 9     /* Unicode of normalisation */
-#define BLOCK 65536          /* bytes or units between two looks at cancel */
-#define LONG_STRETCH 64      /* UTF-16 units; longer ones are sorted here, see sort_marks() */
+#define CLASS_UNICODE 16 /* Unicode of the classes */
+#define NORMAL_UNICODE 9 /* Unicode of normalisation */
+#define BLOCK 65536      /* bytes or units between two looks at cancel */
+#define LONG_STRETCH 64  /* UTF-16 units; longer ones are sorted here, see sort_marks() */
 #define REGEX_STACK_BYTES (64 << 20)
 
 static const PkCharRange new_letters[] = {
@@ -94,7 +94,8 @@ pk_char_class(uint32_t code)
 		case U_UNASSIGNED:
 			if (is_in(new_letters, PK_LENGTH(new_letters), code))
 				return PK_CHAR_LETTER;
-			return is_in(new_numbers, PK_LENGTH(new_numbers), code) ? PK_CHAR_NUMBER : PK_CHAR_OTHER;
+			return is_in(new_numbers, PK_LENGTH(new_numbers), code) ? PK_CHAR_NUMBER
+			                                                        : PK_CHAR_OTHER;
 		case U_UPPERCASE_LETTER:
 		case U_LOWERCASE_LETTER:
 		case U_TITLECASE_LETTER:
@@ -192,11 +193,11 @@ PkStatus
 pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out, bool *is_same,
              PkCancel *cancel, PkError *err)
 {
-	Normalizer work = {.form = form, .text = text, .len = len, .out = out, .cancel = cancel,
-	                   .err = err};
-	size_t     plain = 0; /* where a stretch may begin: the last starter that the form keeps */
-	size_t     polled = 0;
-	PkStatus   status = PK_OK;
+	Normalizer work = {
+		.form = form, .text = text, .len = len, .out = out, .cancel = cancel, .err = err};
+	size_t   plain = 0; /* where a stretch may begin: the last starter that the form keeps */
+	size_t   polled = 0;
+	PkStatus status = PK_OK;
 
 	for (size_t i = 0, n; i < len; i += n)
 	{
@@ -264,7 +265,7 @@ get_instances(Normalizer *work)
 	UErrorCode          code = U_ZERO_ERROR;
 	const UNormalizer2 *nfc = unorm2_getNFCInstance(&code);
 	const UNormalizer2 *nfd = unorm2_getNFDInstance(&code);
-	bool is_compatible = work->form == PK_NFKC || work->form == PK_NFKD;
+	bool                is_compatible = work->form == PK_NFKC || work->form == PK_NFKD;
 	const UNormalizer2 *nfkc = is_compatible ? unorm2_getNFKCInstance(&code) : NULL;
 	const UNormalizer2 *nfkd = is_compatible ? unorm2_getNFKDInstance(&code) : NULL;
 
@@ -295,10 +296,11 @@ get_instances(Normalizer *work)
 static bool
 is_plain(const Normalizer *work, uint32_t code)
 {
-	static const UProperty checks[PK_N_NORMAL_FORMS] = {
-		[PK_NFC] = UCHAR_NFC_QUICK_CHECK, [PK_NFD] = UCHAR_NFD_QUICK_CHECK,
-		[PK_NFKC] = UCHAR_NFKC_QUICK_CHECK, [PK_NFKD] = UCHAR_NFKD_QUICK_CHECK};
-	UChar32 c = (UChar32) code;
+	static const UProperty checks[PK_N_NORMAL_FORMS] = {[PK_NFC] = UCHAR_NFC_QUICK_CHECK,
+	                                                    [PK_NFD] = UCHAR_NFD_QUICK_CHECK,
+	                                                    [PK_NFKC] = UCHAR_NFKC_QUICK_CHECK,
+	                                                    [PK_NFKD] = UCHAR_NFKD_QUICK_CHECK};
+	UChar32                c = (UChar32) code;
 
 	if (code >= 0xac00 && code <= 0xd7a3)
 		return work->form == PK_NFC || work->form == PK_NFKC;
@@ -341,7 +343,8 @@ do_stretch(Normalizer *work, size_t start, size_t end)
 		return pk_error(work->err, PK_NO_MEMORY, "out of memory: %zu bytes", most);
 	u_strToUTF8(bytes, (int32_t) most, &len, work->result, (int32_t) n_result, &code);
 
-	bool     is_same = (size_t) len == end - start && memcmp(bytes, work->text + start, end - start) == 0;
+	bool is_same =
+		(size_t) len == end - start && memcmp(bytes, work->text + start, end - start) == 0;
 	PkStatus status = PK_OK;
 
 	if (code > U_ZERO_ERROR)
@@ -492,7 +495,7 @@ sort_run(Mark *marks, size_t n, Mark *room)
 		return;
 	for (size_t i = 0; i < n; i++)
 		places[marks[i].class + 1]++;
-	for (size_t class = 1; class < 257; class++)
+	for (size_t class = 1; class < 257; class ++)
 		places[class] += places[class - 1];
 	for (size_t i = 0; i < n; i++)
 		room[places[marks[i].class]++] = marks[i];
@@ -577,9 +580,8 @@ pk_regex_create(const char *pattern, size_t len, PkRegex **out, PkError *err)
 	units = memory;
 	u_strFromUTF8(units, (int32_t) len + 1, &n, pattern, (int32_t) len, &code);
 
-	URegularExpression *icu = U_SUCCESS(code)
-	                              ? uregex_open(units, n, UREGEX_UNIX_LINES, &where, &code)
-	                              : NULL;
+	URegularExpression *icu =
+		U_SUCCESS(code) ? uregex_open(units, n, UREGEX_UNIX_LINES, &where, &code) : NULL;
 
 	free(units);
 	if (U_FAILURE(code))

@@ -55,7 +55,7 @@ typedef enum PkNormalForm
  */
 typedef struct PkStretch
 {
-	size_t start, end;             /* bytes of the normalised text */
+	size_t start, end; /* bytes of the normalised text */
 	size_t source_start, source_end;
 	bool   is_copy;
 } PkStretch;
@@ -73,8 +73,9 @@ void pk_normalized_free(PkNormalized *normalized);
 
 /*
  * Bring text (valid UTF-8) to a normal form, with the characters of Unicode 9: Hugging Face
- * tokenizers normalises with tables of that age, and leaves newer characters alone. *is_same: it has that form already, and out is not
- * written (the usual case, found without copying). Polls cancel.
+ * tokenizers normalises with tables of that age, and leaves newer characters alone. *is_same: it
+ * has that form already, and out is not written (the usual case, found without copying). Polls
+ * cancel.
  */
 PkStatus pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out,
                       bool *is_same, PkCancel *cancel, PkError *err);

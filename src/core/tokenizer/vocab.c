@@ -113,8 +113,8 @@ read_vocab(PkDraft *draft, const PkJson *vocab, PkError *err)
 	if (pk_json_type(vocab) != PK_JSON_OBJECT)
 		return pk_error(err, PK_BAD_FILE, "tokenizer.json: model vocab is no object");
 	if (n > PK_MAX_IDS)
-		return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: vocab has %zu tokens, the limit is %u",
-		                n, PK_MAX_IDS);
+		return pk_error(err, PK_UNSUPPORTED,
+		                "tokenizer.json: vocab has %zu tokens, the limit is %u", n, PK_MAX_IDS);
 	PK_FORWARD(pk_calloc(n, sizeof(PkDraftToken), &tokens, err));
 	draft->tokens = tokens;
 	draft->n_ids = draft->n_model = n;
@@ -127,15 +127,16 @@ read_vocab(PkDraft *draft, const PkJson *vocab, PkError *err)
 
 		pk_error_quote(quoted, sizeof(quoted), text, len);
 		if (!pk_json_int(pk_json_member_value(it), &id))
-			return pk_error(err, PK_BAD_FILE, "tokenizer.json: the id of token \"%s\" is no integer",
-			                quoted);
+			return pk_error(err, PK_BAD_FILE,
+			                "tokenizer.json: the id of token \"%s\" is no integer", quoted);
 		if (id < 0)
-			return pk_error(err, PK_BAD_FILE, "tokenizer.json: token \"%s\" has the negative id %lld",
-			                quoted, (long long) id);
+			return pk_error(err, PK_BAD_FILE,
+			                "tokenizer.json: token \"%s\" has the negative id %lld", quoted,
+			                (long long) id);
 		if ((uint64_t) id >= n)
 			return pk_error(err, PK_BAD_FILE,
-			                "tokenizer.json: vocab has holes: %zu tokens, but \"%s\" has id %lld", n,
-			                quoted, (long long) id);
+			                "tokenizer.json: vocab has holes: %zu tokens, but \"%s\" has id %lld",
+			                n, quoted, (long long) id);
 		if (draft->tokens[id].text != NULL)
 			return pk_error(err, PK_BAD_FILE,
 			                "tokenizer.json: vocab gives id %lld twice, again to \"%s\"",
@@ -202,7 +203,8 @@ read_added_token(PkDraft *draft, const PkJson *item, const PkJson *vocab, int64_
 	const PkJson *known = memchr(text, 0, len) == NULL ? pk_json_get(vocab, text) : NULL;
 
 	if (!pk_json_int(known, &expected))
-		expected = *max_added >= (int64_t) draft->n_model ? *max_added + 1 : (int64_t) draft->n_model;
+		expected =
+			*max_added >= (int64_t) draft->n_model ? *max_added + 1 : (int64_t) draft->n_model;
 	if (id != expected)
 		return pk_error(err, PK_BAD_FILE,
 		                "tokenizer.json: added token \"%s\" has id %lld where %lld follows", quoted,
@@ -211,7 +213,8 @@ read_added_token(PkDraft *draft, const PkJson *item, const PkJson *vocab, int64_
 	PkDraftToken *token = &draft->tokens[id];
 
 	if ((token->flags & PK_TOKEN_ADDED) != 0)
-		return pk_error(err, PK_BAD_FILE, "tokenizer.json: added token \"%s\" is there twice", quoted);
+		return pk_error(err, PK_BAD_FILE, "tokenizer.json: added token \"%s\" is there twice",
+		                quoted);
 	token->text = text;
 	token->len = len;
 	token->flags = flags;
@@ -229,8 +232,8 @@ read_flag(const PkJson *item, const char *key, uint8_t flag, uint8_t *flags, PkE
 	bool is_on = false;
 
 	if (!pk_json_bool(pk_json_get(item, key), &is_on))
-		return pk_error(err, PK_BAD_FILE, "tokenizer.json: an added token's %s is not true or false",
-		                key);
+		return pk_error(err, PK_BAD_FILE,
+		                "tokenizer.json: an added token's %s is not true or false", key);
 	*flags |= is_on ? flag : 0;
 	return PK_OK;
 }
@@ -243,7 +246,8 @@ index_spellings(PkDraft *draft, PkError *err)
 
 	for (size_t i = 0; i < draft->n_ids; i++)
 		if (!pk_size_add(total, draft->tokens[i].len, &total) || total > UINT32_MAX / 2)
-			return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: the vocabulary's texts are too long");
+			return pk_error(err, PK_UNSUPPORTED,
+			                "tokenizer.json: the vocabulary's texts are too long");
 	PK_FORWARD(pk_calloc(draft->n_ids + 1, sizeof(uint32_t), &offsets, err));
 	draft->spell_offsets = offsets;
 	PK_FORWARD(pk_calloc(total, 1, &text, err));
@@ -348,7 +352,8 @@ split_merge(const PkJson *item, bool is_pair, size_t i, const char *half[2], siz
 }
 
 static PkStatus
-merge_token(const PkDraft *draft, const char *text, size_t len, size_t i, uint32_t *id, PkError *err)
+merge_token(const PkDraft *draft, const char *text, size_t len, size_t i, uint32_t *id,
+            PkError *err)
 {
 	int32_t found = pk_draft_find(draft, text, len);
 	char    quoted[QUOTE_ROOM];

@@ -1,7 +1,7 @@
 /*
  * golden.h
- *    Reading test/golden/tokenizer for the unit tests: the tokenizers, texts and expected lines that
- *    test/tools/mk_tokenizer_golden.py made with Hugging Face tokenizers.
+ *    Reading test/golden/tokenizer for the unit tests: the tokenizers, texts and expected lines
+ * that test/tools/mk_tokenizer_golden.py made with Hugging Face tokenizers.
  */
 #ifndef TEST_TOKENIZER_GOLDEN_H
 #define TEST_TOKENIZER_GOLDEN_H
@@ -43,8 +43,8 @@ golden_spec(const char *name)
 	json_t *all = json_load_file(GOLDEN_DIR "tokenizers.json", 0, NULL);
 	json_t *spec = json_deep_copy(json_object_get(json_object_get(all, "tokenizers"), name));
 	json_t *number = json_object_get(spec, "model");
-	json_t *model = json_array_get(json_object_get(all, "models"),
-	                               (size_t) json_integer_value(number));
+	json_t *model =
+		json_array_get(json_object_get(all, "models"), (size_t) json_integer_value(number));
 
 	if (spec != NULL)
 		json_object_set_new(spec, "model", json_deep_copy(model));

@@ -40,7 +40,8 @@ test_same(void)
 	PkTokenizer *first = open_tiny(&blob[0], &size[0], &err);
 	PkTokenizer *second = open_tiny(&blob[1], &size[1], &err);
 
-	ok(size[0] == size[1] && memcmp(blob[0], blob[1], size[0]) == 0, "compiling twice gives one blob");
+	ok(size[0] == size[1] && memcmp(blob[0], blob[1], size[0]) == 0,
+	   "compiling twice gives one blob");
 	pk_hash_to_hex(pk_hash128(blob[0], size[0]), hex);
 	is_str(hex, TINY_HASH, "polyko-tiny has the blob of every machine");
 	pk_tokenizer_close(first);
@@ -101,7 +102,8 @@ refused(const char *name, const void *blob, size_t size)
 	PkError      err = {0};
 	PkTokenizer *tokenizer = NULL;
 
-	ok(pk_tokenizer_open(blob, size, &tokenizer, &err) == PK_BAD_FILE && tokenizer == NULL, "%s", name);
+	ok(pk_tokenizer_open(blob, size, &tokenizer, &err) == PK_BAD_FILE && tokenizer == NULL, "%s",
+	   name);
 }
 
 static void
@@ -183,8 +185,8 @@ test_altered(void)
 		pk_tokenizer_close(tokenizer);
 		free(copy);
 	}
-	ok(n_open > 100 && n_refused > 100, "of 2,000 altered blobs %zu open and %zu are refused", n_open,
-	   n_refused);
+	ok(n_open > 100 && n_refused > 100, "of 2,000 altered blobs %zu open and %zu are refused",
+	   n_open, n_refused);
 	free(blob);
 }
 

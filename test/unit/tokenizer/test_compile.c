@@ -31,8 +31,9 @@ static const char base_json[] =
 	"\"byte_fallback\":false,\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"c\":3},\"merges\":[[\"a\",\"b\"]]}}";
 
 #define SPLIT_PATTERN "pre_tokenizer/pretokenizers/0/pattern"
-#define TEMPLATE(single, specials) \
-	"{\"type\":\"TemplateProcessing\",\"single\":" single ",\"pair\":[],\"special_tokens\":" specials "}"
+#define TEMPLATE(single, specials)                        \
+	"{\"type\":\"TemplateProcessing\",\"single\":" single \
+	",\"pair\":[],\"special_tokens\":" specials "}"
 
 static const Case cases[] = {
 	/* what may be missing or empty */
@@ -48,13 +49,16 @@ static const Case cases[] = {
 	{"no tokens but an added one", "model", "{\"vocab\":{},\"merges\":[]}", PK_BAD_FILE, "id 4"},
 
 	/* ids */
-	{"a hole in the ids", "model/vocab/c", "5", PK_BAD_FILE, "has holes: 4 tokens, but \"c\" has id 5"},
+	{"a hole in the ids", "model/vocab/c", "5", PK_BAD_FILE,
+     "has holes: 4 tokens, but \"c\" has id 5"},
 	{"an id twice", "model/vocab/c", "2", PK_BAD_FILE, "id 2 twice"},
 	{"a negative id", "model/vocab/c", "-1", PK_BAD_FILE, "negative id -1"},
 	{"an id that is text", "model/vocab/c", "\"3\"", PK_BAD_FILE, "\"c\" is no integer"},
 	{"an id that is a fraction", "model/vocab/c", "3.5", PK_BAD_FILE, "no integer"},
-	{"an id of 62 bits", "model/vocab/c", "4611686018427387904", PK_BAD_FILE, "4611686018427387904"},
-	{"a hole before an added token", "added_tokens/0/id", "5", PK_BAD_FILE, "has id 5 where 4 follows"},
+	{"an id of 62 bits", "model/vocab/c", "4611686018427387904", PK_BAD_FILE,
+     "4611686018427387904"},
+	{"a hole before an added token", "added_tokens/0/id", "5", PK_BAD_FILE,
+     "has id 5 where 4 follows"},
 	{"an added token on a known id", "added_tokens/0/id", "1", PK_BAD_FILE, "has id 1 where 4"},
 	{"an added token without id", "added_tokens/0/id", NULL, PK_BAD_FILE, "has no id"},
 	{"an added token without content", "added_tokens/0/content", NULL, PK_BAD_FILE, "no content"},
@@ -71,15 +75,17 @@ static const Case cases[] = {
 	{"no merges at all", "model/merges", NULL, PK_BAD_FILE, "merges is no array"},
 	{"a merge of an unknown token", "model/merges", "[[\"a\",\"x\"]]", PK_BAD_FILE, "names \"x\""},
 	{"a merge that makes an unknown token", "model/merges", "[[\"b\",\"a\"]]", PK_BAD_FILE,
-	 "names \"ba\""},
-	{"a merge of an added token", "model/merges", "[[\"<s>\",\"a\"]]", PK_BAD_FILE, "names \"<s>\""},
-	{"a merge of three", "model/merges", "[[\"a\",\"b\",\"c\"]]", PK_BAD_FILE, "merge 0 is no pair"},
+     "names \"ba\""},
+	{"a merge of an added token", "model/merges", "[[\"<s>\",\"a\"]]", PK_BAD_FILE,
+     "names \"<s>\""},
+	{"a merge of three", "model/merges", "[[\"a\",\"b\",\"c\"]]", PK_BAD_FILE,
+     "merge 0 is no pair"},
 	{"a merge with two spaces", "model/merges", "[\"a  b\"]", PK_BAD_FILE, "merge 0"},
 	{"a merge of numbers", "model/merges", "[[1,2]]", PK_BAD_FILE, "merge 0 is no pair"},
 	{"merges in both spellings", "model/merges", "[\"a b\",[\"a\",\"b\"]]", PK_BAD_FILE, "merge 1"},
 	{"dropout", "model/dropout", "0.1", PK_UNSUPPORTED, "dropout"},
 	{"a subword prefix", "model/continuing_subword_prefix", "\"##\"", PK_UNSUPPORTED,
-	 "continuing_subword_prefix"},
+     "continuing_subword_prefix"},
 	{"a word suffix", "model/end_of_word_suffix", "\"</w>\"", PK_UNSUPPORTED, "end_of_word_suffix"},
 	{"an unknown unk_token", "model/unk_token", "\"<unk>\"", PK_BAD_FILE, "unk_token \"<unk>\""},
 	{"byte_fallback as a number", "model/byte_fallback", "1", PK_BAD_FILE, "byte_fallback"},
@@ -90,47 +96,48 @@ static const Case cases[] = {
 	{"truncation", "truncation", "{\"max_length\":5}", PK_UNSUPPORTED, "truncation"},
 	{"padding", "padding", "{\"strategy\":\"BatchLongest\"}", PK_UNSUPPORTED, "padding"},
 	{"a Lowercase normalizer", "normalizer", "{\"type\":\"Lowercase\"}", PK_UNSUPPORTED,
-	 "normalizer \"Lowercase\""},
+     "normalizer \"Lowercase\""},
 	{"a Replace in a Sequence", "normalizer",
-	 "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\"}]}",
-	 PK_UNSUPPORTED, "normalizer \"Replace\""},
+     "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Replace\"}]}",
+     PK_UNSUPPORTED, "normalizer \"Replace\""},
 	{"a normalizer without type", "normalizer", "{}", PK_BAD_FILE, "normalizer has no type"},
 	{"a Sequence of nothing", "normalizer", "{\"type\":\"Sequence\"}", PK_BAD_FILE, "Sequence"},
 	{"a Metaspace pre_tokenizer", "pre_tokenizer", "{\"type\":\"Metaspace\"}", PK_UNSUPPORTED,
-	 "pre_tokenizer \"Metaspace\""},
+     "pre_tokenizer \"Metaspace\""},
 	{"Digits after ByteLevel", "pre_tokenizer/pretokenizers/2",
-	 "{\"type\":\"Digits\",\"individual_digits\":true}", PK_UNSUPPORTED, "after ByteLevel"},
+     "{\"type\":\"Digits\",\"individual_digits\":true}", PK_UNSUPPORTED, "after ByteLevel"},
 	{"ByteLevel without its space rule", "pre_tokenizer", "{\"type\":\"ByteLevel\"}", PK_BAD_FILE,
-	 "add_prefix_space"},
+     "add_prefix_space"},
 	{"Digits without its rule", "pre_tokenizer", "{\"type\":\"Digits\"}", PK_BAD_FILE,
-	 "individual_digits"},
+     "individual_digits"},
 	{"an unknown behavior", "pre_tokenizer/pretokenizers/0/behavior", "\"Joined\"", PK_UNSUPPORTED,
-	 "behavior"},
+     "behavior"},
 	{"Split without invert", "pre_tokenizer/pretokenizers/0/invert", NULL, PK_BAD_FILE, "invert"},
 	{"Split without a pattern", SPLIT_PATTERN, "{}", PK_BAD_FILE, "no pattern"},
-	{"Split with an empty text", SPLIT_PATTERN, "{\"String\":\"\"}", PK_UNSUPPORTED, "empty pattern"},
+	{"Split with an empty text", SPLIT_PATTERN, "{\"String\":\"\"}", PK_UNSUPPORTED,
+     "empty pattern"},
 	{"Split with another pattern", SPLIT_PATTERN, "{\"Glob\":\"*\"}", PK_UNSUPPORTED, "neither"},
 	{"a word boundary", SPLIT_PATTERN, "{\"Regex\":\"\\\\bx\"}", PK_UNSUPPORTED, "escape"},
 	{"an open group", SPLIT_PATTERN, "{\"Regex\":\"(a\"}", PK_BAD_FILE, "without its ')'"},
 	{"Bert's post_processor", "post_processor", "{\"type\":\"BertProcessing\"}", PK_UNSUPPORTED,
-	 "post_processor \"BertProcessing\""},
+     "post_processor \"BertProcessing\""},
 	{"a template with an id too high", "post_processor",
-	 TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}]",
-	          "{\"x\":{\"id\":\"x\",\"ids\":[5]}}"),
-	 PK_BAD_FILE, "is not one of the 5 ids"},
+     TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}]",
+              "{\"x\":{\"id\":\"x\",\"ids\":[5]}}"),
+     PK_BAD_FILE, "is not one of the 5 ids"},
 	{"a template of an unknown token", "post_processor",
-	 TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"), PK_BAD_FILE,
-	 "has no ids"},
+     TEMPLATE("[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"),
+     PK_BAD_FILE, "has no ids"},
 	{"a template without text", "post_processor", TEMPLATE("[]", "{}"), PK_UNSUPPORTED,
-	 "no sequence A"},
+     "no sequence A"},
 	{"a template with the text twice", "post_processor",
-	 TEMPLATE("[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"), PK_UNSUPPORTED,
-	 "not one sequence A"},
+     TEMPLATE("[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"),
+     PK_UNSUPPORTED, "not one sequence A"},
 	{"a WordPiece decoder", "decoder", "{\"type\":\"WordPiece\"}", PK_UNSUPPORTED,
-	 "decoder \"WordPiece\""},
+     "decoder \"WordPiece\""},
 	{"two decoders", "decoder",
-	 "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteFallback\"}]}",
-	 PK_UNSUPPORTED, "decoder \"ByteFallback\""},
+     "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteFallback\"}]}",
+     PK_UNSUPPORTED, "decoder \"ByteFallback\""},
 };
 
 /* Set or remove what path names. */
@@ -190,7 +197,8 @@ test_texts(void)
 	check("nothing", "", 0, PK_BAD_FILE, "not valid JSON");
 	check("half a file", base_json, sizeof(base_json) / 2, PK_BAD_FILE, "not valid JSON");
 	check("an array", "[]", 2, PK_BAD_FILE, "no object");
-	check("a token twice", "{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", 34, PK_BAD_FILE, "duplicate");
+	check("a token twice", "{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", 34, PK_BAD_FILE,
+	      "duplicate");
 	check("a number beyond 64 bits", "{\"model\":{\"vocab\":{\"a\":99999999999999999999}}}", 46,
 	      PK_BAD_FILE, "not valid JSON");
 	memset(deep, '[', 200000);
@@ -198,7 +206,8 @@ test_texts(void)
 	check("200,000 brackets", deep, 400000, PK_BAD_FILE, "depth");
 	for (int i = 0; i < 30; i++) /* Sequence in Sequence in ... */
 		len += (size_t) sprintf(deep + len, "%s{\"type\":\"Sequence\",\"normalizers\":[",
-		                        i == 0 ? "{\"model\":{\"vocab\":{},\"merges\":[]},\"normalizer\":" : "");
+		                        i == 0 ? "{\"model\":{\"vocab\":{},\"merges\":[]},\"normalizer\":"
+		                               : "");
 	for (int i = 0; i < 30; i++)
 		len += (size_t) sprintf(deep + len, "]}");
 	deep[len++] = '}';

@@ -17,11 +17,24 @@ static const struct
 	size_t      len;
 	const char *text;
 } cases[] = {
-	{"\xf1\x80\x80\xe1\x80\xc2" "b\x80" "c\x80\xbf" "d", 12, R R R "b" R "c" R R "d"},
-	{"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82" "A", 9, R R R R R R R R "A"},
-	{"\xed\xa0\x80\xed\xbf\xbf\xed\xaf" "A", 9, R R R R R R R R "A"},
-	{"\xf4\x91\x92\x93\xff" "A\x80\xbf" "B", 9, R R R R R "A" R R "B"},
-	{"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf" "A", 9, R R R R "A"},
+	{"\xf1\x80\x80\xe1\x80\xc2"
+     "b\x80"
+     "c\x80\xbf"
+     "d",
+     12, R R R "b" R "c" R R "d"},
+	{"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82"
+     "A",
+     9, R R R R R R R R "A"},
+	{"\xed\xa0\x80\xed\xbf\xbf\xed\xaf"
+     "A",
+     9, R R R R R R R R "A"},
+	{"\xf4\x91\x92\x93\xff"
+     "A\x80\xbf"
+     "B",
+     9, R R R R R "A" R R "B"},
+	{"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf"
+     "A",
+     9, R R R R "A"},
 	{"\xea\xb0\x80", 3, "\xea\xb0\x80"},
 	{"\xea\xb0", 2, R},
 	{"\xf0\x9f\x98", 3, R},
@@ -72,7 +85,8 @@ test_lossy(const PkTokenizer *tokenizer)
 			n += n_piece;
 		}
 		n += pk_decode_finish(&stream, pieces + n);
-		ok(is_whole && n == len && memcmp(pieces, text, n) == 0, "and as a stream of whole characters");
+		ok(is_whole && n == len && memcmp(pieces, text, n) == 0,
+		   "and as a stream of whole characters");
 		free(text);
 	}
 }

@@ -1,6 +1,7 @@
 /*
  * test_encode.c
- *    Encoding beyond the golden lines: broken input, cancel, long words, offsets, the two spellings.
+ *    Encoding beyond the golden lines: broken input, cancel, long words, offsets, the two
+ * spellings.
  */
 #define _GNU_SOURCE /* clock_gettime */
 #include "../tap.h"
@@ -11,7 +12,8 @@
 #include "core/base/utf8.h"
 
 #define LONG_WORD 1000000
-#define LIMIT_S 5.0 /* a quadratic merge of a million letters takes hours; this leaves room for sanitizers */
+#define LIMIT_S \
+	5.0 /* a quadratic merge of a million letters takes hours; this leaves room for sanitizers */
 
 typedef struct Polls
 {
@@ -40,7 +42,7 @@ encode_is(const PkTokenizer *tokenizer, const char *text, const int32_t *ids, si
 {
 	PkTokens tokens = {0};
 	PkError  err;
-	bool     same = pk_tokenizer_encode(tokenizer, text, strlen(text), &tokens, NULL, &err) == PK_OK &&
+	bool same = pk_tokenizer_encode(tokenizer, text, strlen(text), &tokens, NULL, &err) == PK_OK &&
 	            tokens.n == n && memcmp(tokens.ids, ids, n * sizeof(*ids)) == 0;
 
 	pk_tokens_free(&tokens);
@@ -84,12 +86,14 @@ test_spellings(const PkTokenizer *tiny)
 static void
 test_broken(const PkTokenizer *tiny)
 {
-	static const char *const broken[] = {"\xff", "a\xc0\x80", "\xed\xa0\x80", "ab\xea\xb0", "\xf4\x90\x80\x80"};
+	static const char *const broken[] = {"\xff", "a\xc0\x80", "\xed\xa0\x80", "ab\xea\xb0",
+	                                     "\xf4\x90\x80\x80"};
 	PkError                  err = {0};
 	PkTokens                 tokens = {0};
 
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
-		ok(pk_tokenizer_encode(tiny, broken[i], strlen(broken[i]), &tokens, NULL, &err) == PK_BAD_TEXT,
+		ok(pk_tokenizer_encode(tiny, broken[i], strlen(broken[i]), &tokens, NULL, &err) ==
+		       PK_BAD_TEXT,
 		   "broken UTF-8 number %zu is refused", i);
 	is_str(err.text, "the text is not UTF-8 at byte 0", "the message names the byte, not the text");
 	ok(pk_tokenizer_encode(tiny, "", 0, &tokens, NULL, &err) == PK_OK && tokens.n == 0 &&
@@ -126,9 +130,9 @@ test_cancel(const PkTokenizer *tiny)
 static void
 test_long_words(const PkTokenizer *tiny)
 {
-	static const char *const units[] = {"a", "ab", "\xec\x98\x81\xed\x99\x94", " ", "\xcc\x81\xcc\x96",
-	                                    "\xe1\x84\x92\xe1\x85\xa1"};
-	PkError                  err;
+	static const char *const units[] = {
+		"a", "ab", "\xec\x98\x81\xed\x99\x94", " ", "\xcc\x81\xcc\x96", "\xe1\x84\x92\xe1\x85\xa1"};
+	PkError err;
 
 	for (size_t k = 0; k < sizeof(units) / sizeof(units[0]); k++)
 	{
@@ -142,11 +146,11 @@ test_long_words(const PkTokenizer *tiny)
 			memcpy(text + i, units[k], len);
 		is_done = pk_tokenizer_encode(tiny, text, total, &tokens, NULL, &err) == PK_OK;
 		took = now_s() - start;
-		if (!ok(is_done && took < LIMIT_S, "a megabyte of \"%s\" in one word takes below %.0f s", units[k],
-		        LIMIT_S))
+		if (!ok(is_done && took < LIMIT_S, "a megabyte of \"%s\" in one word takes below %.0f s",
+		        units[k], LIMIT_S))
 			diag("%.1f s", took);
-		is_done = is_done && pk_tokenizer_decode(tiny, tokens.ids, tokens.n, false, &decoded, &text_len,
-		                                         &err) == PK_OK;
+		is_done = is_done && pk_tokenizer_decode(tiny, tokens.ids, tokens.n, false, &decoded,
+		                                         &text_len, &err) == PK_OK;
 		ok(is_done && (k >= 4 || (text_len == total && memcmp(decoded, text, total) == 0)) &&
 		       tokens.ends[tokens.n - 1] == total,
 		   "and decodes to %s", k < 4 ? "the same text" : "its composed text");
@@ -173,7 +177,8 @@ test_offsets(const PkTokenizer *tiny)
 	for (size_t i = 0; i < tokens.n; i++)
 	{
 		if (tokens.starts[i] == 1)
-			is_int((long long) tokens.ends[i], 10, "a composed syllable has the bytes of all its jamo");
+			is_int((long long) tokens.ends[i], 10,
+			       "a composed syllable has the bytes of all its jamo");
 		covered = tokens.starts[i] <= covered ? tokens.ends[i] : covered;
 	}
 	is_int((long long) covered, sizeof(text) - 1, "the tokens cover the input");

@@ -185,8 +185,9 @@ main(void)
 			free(blob);
 			n_lines = n_wrong = 0;
 			snprintf(current, sizeof(current), "%s", column[0]);
-			tokenizer = strcmp(current, "polyko-tiny") == 0 ? open_tiny(&blob, &size, &err)
-			                                                 : open_golden(current, &blob, &size, &err);
+			tokenizer = strcmp(current, "polyko-tiny") == 0
+			                ? open_tiny(&blob, &size, &err)
+			                : open_golden(current, &blob, &size, &err);
 			if (!ok(tokenizer != NULL, "%s compiles and opens", current))
 			{
 				diag("%s", err.text);
