@@ -65,9 +65,8 @@ PkModel *
 pkpg_model_open(const char *name)
 {
 	if (name == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model must not be null"),
-		                errhint("Name a model, or leave the argument out for the one that the setting "
-		                        "polyko.model names.")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("model must not be NULL"),
+		                errhint("SELECT name FROM polyko_models lists the models.")));
 
 	Entry *entry = find_entry(name);
 

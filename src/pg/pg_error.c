@@ -41,19 +41,44 @@ pkpg_sqlstate(PkStatus status)
 	}
 }
 
+/* What to do, where core knows nothing better. */
+static const char *
+default_hint(PkStatus status)
+{
+	switch (status)
+	{
+		case PK_NO_FILE:
+			return "Check the option path of the model's server, and that its files are there.";
+		case PK_NO_PERMISSION:
+			return "The operating-system user of the server must be able to read the files.";
+		case PK_BAD_FILE:
+			return "Copy the checkpoint again, and compare it with its origin.";
+		case PK_UNSUPPORTED:
+			return "polyko runs GPT-NeoX models with a byte-level BPE tokenizer.";
+		case PK_BAD_TEXT:
+			return "Text must be valid UTF-8.";
+		case PK_IO:
+			return "The server's log and the system's log may say more.";
+		case PK_NO_DISK:
+			return "Free disk space, or place images on another disk (polyko.image_directory).";
+		case PK_NO_MEMORY:
+			return "Shorten the input, or give the server more memory.";
+		case PK_INTERNAL:
+			return "This is a mistake in polyko; please report it with the statement's form.";
+		default:
+			return "See the manual, section Errors.";
+	}
+}
+
 void
 pkpg_raise(PkStatus status, const PkError *error)
 {
-	/* the context of core's error does not outlive this call */
 	const char *text = error->text[0] != '\0' ? error->text : "polyko was stopped";
 
 	if (status == PK_CANCELLED)
-	{
-		CHECK_FOR_INTERRUPTS();
-		text = "canceling statement because polyko was stopped";
-	}
-	ereport(ERROR, (errcode(pkpg_sqlstate(status)), errmsg("%s", text),
-	                error->hint[0] != '\0' && status != PK_CANCELLED ? errhint("%s", error->hint)
-	                                                                 : 0));
+		CHECK_FOR_INTERRUPTS(); /* PostgreSQL says why, and does not return */
+	ereport(ERROR,
+	        (errcode(pkpg_sqlstate(status)), errmsg("%s", text),
+	         errhint("%s", error->hint[0] != '\0' ? error->hint : default_hint(status))));
 	pg_unreachable();
 }
