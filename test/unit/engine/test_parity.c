@@ -225,6 +225,22 @@ check_embeddings(Parity *parity)
 	check_embedding(parity, PK_POOLING_MEAN, 0, "embedding_input_mean");
 }
 
+/* transformers keeps byte 0, which no PostgreSQL text can hold: U+FFFD here. malloc'ed. */
+static char *
+without_nul(const char *text, size_t *len)
+{
+	char  *out = malloc(3 * *len + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < *len; i++)
+		if (text[i] == '\0')
+			n += (size_t) sprintf(out + n, "\xef\xbf\xbd");
+		else
+			out[n++] = text[i];
+	*len = n;
+	return out;
+}
+
 /* The golden file has only the smallest margin: where that is too small, nothing is compared. */
 static void
 check_greedy(Parity *parity)
@@ -244,15 +260,17 @@ check_greedy(Parity *parity)
 		size_t      text_len;
 		size_t      want_len;
 		const char *text = pk_request_text(request, &text_len);
-		const char *want_text =
+		const char *golden_text =
 			pk_json_string(pk_json_get(parity->golden, "greedy_text"), &want_len);
-		bool same = pk_request_n_completion(request) == n_want && text_len == want_len &&
+		char *want_text = without_nul(golden_text, &want_len);
+		bool  same = pk_request_n_completion(request) == n_want && text_len == want_len &&
 		            memcmp(text, want_text, text_len) == 0;
 
 		for (size_t i = 0; same && i < n_want; i++)
 			same = pk_request_piece(request, i).id == want[i];
 		parity->n_greedy++;
 		parity->n_wrong_greedy += !same;
+		free(want_text);
 		pk_request_free(request);
 	}
 	free(want);
