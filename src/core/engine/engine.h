@@ -22,14 +22,14 @@ typedef struct PkRequest PkRequest;
 
 typedef struct PkEngineConfig
 {
-	size_t      n_threads;        /* 0: pk_n_processors() */
-	size_t      kv_cache_bytes;   /* upper bound of all KV blocks */
-	size_t      max_batch_tokens; /* tokens of one step; 0: default. Chunks shrink by time below it */
-	const char *kernels;          /* tier, NULL or "auto": best */
+	size_t n_threads;        /* 0: pk_n_processors() */
+	size_t kv_cache_bytes;   /* upper bound of all KV blocks */
+	size_t max_batch_tokens; /* tokens of one step; 0: default. Chunks shrink by time below it */
+	const char *kernels;     /* tier, NULL or "auto": best */
 } PkEngineConfig;
 
 PkStatus    pk_engine_create(const PkEngineConfig *config, PkEngine **out, PkError *err);
-void        pk_engine_destroy(PkEngine *engine); /* requests must be freed first */
+void        pk_engine_destroy(PkEngine *engine);       /* requests must be freed first */
 const char *pk_engine_kernels(const PkEngine *engine); /* name of the tier in use */
 
 /* Give back pool threads, KV and scratch memory; they come again with the next step. */
@@ -51,7 +51,7 @@ typedef enum PkRequestKind
 typedef struct PkRequestSpec
 {
 	PkRequestKind  kind;
-	PkModel       *model; /* the request holds a reference */
+	PkModel       *model;  /* the request holds a reference */
 	const int32_t *tokens; /* copied; at least one, each below the model's vocabulary */
 	size_t         n_tokens;
 

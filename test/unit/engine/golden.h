@@ -35,7 +35,7 @@ golden_model(const char *dir, PkQuant quant)
 	char        folder[512];
 	char        image[600];
 	PkSources  *sources;
-	PkModel    *model;
+	PkModel    *model = NULL;
 	PkHash128   fingerprint;
 	PkError     err;
 
