@@ -55,7 +55,17 @@ stage_isolation() {
 	with_cluster make_in_copy installcheck REGRESS= TAP_TESTS= ||
 		{ cat "$work/src/output_iso/regression.diffs" 2>/dev/null; return 1; }
 }
-stage_tap() { make_in_copy installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v; }
+# Root can make a small file system for the test of a full disk; without it that test is skipped.
+stage_tap() {
+	local small=$work/small status=0
+	if [ "$(id -u)" = 0 ] && mkdir -p "$small" &&
+		mount -t tmpfs -o size=64m,mode=0777 tmpfs "$small" 2>/dev/null; then
+		export POLYKO_SMALL_DISK=$small
+	fi
+	make_in_copy installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v || status=1
+	[ -z "${POLYKO_SMALL_DISK:-}" ] || umount "$small"
+	return $status
+}
 
 # A fresh cluster around a command.
 with_cluster() {
