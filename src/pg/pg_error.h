@@ -16,7 +16,7 @@ extern int pkpg_sqlstate(PkStatus status);
  * Raise what core reported; never returns. PK_CANCELLED first serves the interrupt that caused it,
  * so the user sees PostgreSQL's own message (57014, or the end of the session).
  */
-extern void pkpg_raise(PkStatus status, const PkError *error) pg_attribute_noreturn();
+extern void pkpg_raise(PkStatus status, const PkError *error) __attribute__((noreturn));
 
 /* Raise unless status is PK_OK. */
 static inline void
