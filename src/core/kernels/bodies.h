@@ -315,7 +315,7 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 		PkI16        total = {0};
 
 		PK_MAP(n, PkV16 v = pk_v_load_n(from + i, n_here, 0.0f); v = pk_v_select(v < 0.0f, -v, v);
-		       most_v = pk_v_select(v <= most_v, most_v, v);); /* NaN is kept */
+		       most_v = pk_v_select((v > most_v) | (v != v), v, most_v);); /* NaN is kept */
 
 		float most = pk_v_max(most_v);
 		bool  is_plain = most > 0.0f && most <= 3.4e38f && pk_v_sum(most_v) == pk_v_sum(most_v);

@@ -15,8 +15,8 @@
 #define MAX_T 20
 #define MAX_ROWS 80
 
-#define TOL_F16 2e-3 /* 11-bit weights, sums of up to 1,023 products */
-#define TOL_NORM 2e-5 /* float sums of 1,023 items */
+#define TOL_F16 2e-3     /* 11-bit weights, sums of up to 1,023 products */
+#define TOL_NORM 2e-5    /* float sums of 1,023 items */
 #define TOL_ELEMENT 3e-7 /* a few units in the last place near 1 */
 
 static uint64_t  n_drawn;
@@ -44,7 +44,7 @@ room(size_t bytes)
 	return memory;
 }
 
-static const size_t lengths[] = {1,  2,  3,  5,  7,  12, 15, 16,  17,  24,  31,  32,  33,
+static const size_t lengths[] = {1,  2,  3,  5,  7,  12, 15, 16,  17,  24,  31,  32,   33,
                                  47, 48, 63, 64, 65, 67, 96, 127, 128, 129, 255, 1000, 1023};
 
 typedef struct Shape
@@ -85,10 +85,12 @@ gemm_agrees(PkQuant quant, const PkKernels *tier, Shape s, double *worst)
 	PkGemm g = {.w = &m, .acts = &acts, .bias = bias, .y = want, .y_stride = s.n_rows};
 	size_t n_blocks = (s.n_rows + PK_LANES - 1) / PK_LANES;
 
-	void (*reference)(const PkGemm *, size_t, size_t) =
-		quant == PK_QUANT_Q8 ? scalar.gemm_q8 : quant == PK_QUANT_Q4 ? scalar.gemm_q4 : scalar.gemm_f16;
-	void (*fast)(const PkGemm *, size_t, size_t) =
-		quant == PK_QUANT_Q8 ? tier->gemm_q8 : quant == PK_QUANT_Q4 ? tier->gemm_q4 : tier->gemm_f16;
+	void (*reference)(const PkGemm *, size_t, size_t) = quant == PK_QUANT_Q8   ? scalar.gemm_q8
+	                                                    : quant == PK_QUANT_Q4 ? scalar.gemm_q4
+	                                                                           : scalar.gemm_f16;
+	void (*fast)(const PkGemm *, size_t, size_t) = quant == PK_QUANT_Q8   ? tier->gemm_q8
+	                                               : quant == PK_QUANT_Q4 ? tier->gemm_q4
+	                                                                      : tier->gemm_f16;
 
 	reference(&g, 0, n_blocks);
 	g.y = got;
@@ -127,12 +129,71 @@ test_products(const PkKernels *tier)
 
 		for (size_t k = 0; k < PK_LENGTH(lengths); k++)
 			for (size_t t = 1; t <= MAX_T; t += 3)
-				passed &= gemm_agrees(quants[i], tier, (Shape){1 + (k * 13 + t) % MAX_ROWS, lengths[k], t},
-				                      &worst);
+				passed &= gemm_agrees(quants[i], tier,
+				                      (Shape){1 + (k * 13 + t) % MAX_ROWS, lengths[k], t}, &worst);
 		ok(passed, "%s: products with %s weights have the scalar tier's bits", tier->name,
 		   pk_quant_name(quants[i]));
 		is_near(worst, 0, TOL_F16, "and are near the product in double precision");
 	}
+}
+
+/* Quantised rows of every length and group, as bytes, scales and sums. */
+static bool
+quantize_agrees(const PkKernels *tier, const float *x, size_t n, size_t group)
+{
+	size_t   n_groups = (n + group - 1) / group;
+	int8_t  *q[2];
+	float   *scale[2];
+	int32_t *sum[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		q[i] = room(n_groups * group);
+		scale[i] = room(n_groups * sizeof(float));
+		sum[i] = room(n_groups * sizeof(int32_t));
+		(i == 0 ? &scalar : tier)->quantize(x, n, group, q[i], scale[i], sum[i]);
+	}
+
+	bool same = memcmp(q[0], q[1], n_groups * group) == 0 &&
+	            memcmp(scale[0], scale[1], n_groups * sizeof(float)) == 0 &&
+	            memcmp(sum[0], sum[1], n_groups * sizeof(int32_t)) == 0;
+
+	for (int i = 0; i < 2; i++)
+		free(q[i]), free(scale[i]), free(sum[i]);
+	return same;
+}
+
+static void
+test_quantize(const PkKernels *tier)
+{
+	static const float bad[] = {NAN, INFINITY, -INFINITY};
+	float             *x = room(MAX_N * sizeof(float));
+	int8_t             q[PK_ALIGNMENT];
+	float              scale;
+	int32_t            sum;
+	bool               same = true, is_zero = true;
+
+	for (size_t i = 0; i < PK_LENGTH(lengths); i++)
+	{
+		fill(x, lengths[i], -3, 3);
+		same &=
+			quantize_agrees(tier, x, lengths[i], 64) && quantize_agrees(tier, x, lengths[i], 32);
+	}
+	for (size_t i = 0; i < PK_LENGTH(bad); i++)
+	{
+		for (size_t at = 0; at < 64; at++)
+		{
+			fill(x, 64, -3, 3);
+			x[at] = bad[i];
+			tier->quantize(x, 64, 64, q, &scale, &sum);
+			is_zero &= scale == 0 && sum == 0;
+			for (size_t k = 0; k < 64; k++)
+				is_zero &= q[k] == 0;
+		}
+	}
+	ok(same, "%s: quantised activations have the scalar tier's bits", tier->name);
+	ok(is_zero, "%s: a group with NaN or infinity anywhere is all zero", tier->name);
+	free(x);
 }
 
 /* Each element-wise and reducing operation on n items, results one after another in out. */
@@ -191,11 +252,11 @@ test_attention(const PkKernels *tier)
 
 	for (size_t i = 0; i < PK_LENGTH(head_sizes); i++)
 	{
-		size_t    D = head_sizes[i], n_keys = 1 + (i * 37 + 5) % 100;
-		size_t    n_blocks = (n_keys + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
-		float    *q = room(D * sizeof(float)), *out[2], *scores = room((n_keys + 16) * sizeof(float));
-		uint16_t *kv = room(2 * n_blocks * PK_KV_BLOCK * D * sizeof(uint16_t));
-		float    *kv_f32 = room(2 * n_blocks * PK_KV_BLOCK * D * sizeof(float));
+		size_t D = head_sizes[i], n_keys = 1 + (i * 37 + 5) % 100;
+		size_t n_blocks = (n_keys + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
+		float *q = room(D * sizeof(float)), *out[2], *scores = room((n_keys + 16) * sizeof(float));
+		uint16_t   *kv = room(2 * n_blocks * PK_KV_BLOCK * D * sizeof(uint16_t));
+		float      *kv_f32 = room(2 * n_blocks * PK_KV_BLOCK * D * sizeof(float));
 		const void *k[8], *v[8], *kf[8], *vf[8];
 
 		fill(q, D, -2, 2);
@@ -204,12 +265,13 @@ test_attention(const PkKernels *tier)
 		for (size_t b = 0; b < n_blocks; b++)
 		{
 			k[b] = kv + 2 * b * PK_KV_BLOCK * D, v[b] = kv + (2 * b + 1) * PK_KV_BLOCK * D;
-			kf[b] = kv_f32 + 2 * b * PK_KV_BLOCK * D, vf[b] = kv_f32 + (2 * b + 1) * PK_KV_BLOCK * D;
+			kf[b] = kv_f32 + 2 * b * PK_KV_BLOCK * D,
+			vf[b] = kv_f32 + (2 * b + 1) * PK_KV_BLOCK * D;
 		}
 		for (int j = 0; j < 2; j++)
 		{
 			const PkKernels *kernels = j == 0 ? &scalar : tier;
-			PkAttend a = {q, D, n_keys, 1.0f / sqrtf((float) D), k, v, scores, NULL};
+			PkAttend         a = {q, D, n_keys, 1.0f / sqrtf((float) D), k, v, scores, NULL};
 
 			out[j] = room(2 * (D + 16) * sizeof(float));
 			a.out = out[j];
@@ -248,17 +310,22 @@ test_attention(const PkKernels *tier)
 static void
 test_scalar_reference(void)
 {
-	float  *x = room(MAX_N * sizeof(float)), *y = room(MAX_N * sizeof(float));
-	double  gelu = 0, tanh_gelu = 0, exponent = 0;
+	float *x = room(MAX_N * sizeof(float)), *y = room(MAX_N * sizeof(float));
+	double gelu = 0, tanh_gelu = 0, exponent = 0;
 
 	for (size_t i = 0; i < MAX_N; i++)
 		x[i] = -10.0f + 20.0f * (float) i / MAX_N;
 	memcpy(y, x, MAX_N * sizeof(float)), scalar.gelu(y, MAX_N);
 	for (size_t i = 0; i < MAX_N; i++)
-		gelu = fmax(gelu, fabs(y[i] - 0.5 * x[i] * (1 + erf(x[i] / sqrt(2.0)))) / fmax(1, fabs(x[i])));
+		gelu =
+			fmax(gelu, fabs(y[i] - 0.5 * x[i] * (1 + erf(x[i] / sqrt(2.0)))) / fmax(1, fabs(x[i])));
 	memcpy(y, x, MAX_N * sizeof(float)), scalar.gelu_tanh(y, MAX_N);
 	for (size_t i = 0; i < MAX_N; i++)
-		tanh_gelu = fmax(tanh_gelu, fabs(y[i] - 0.5 * x[i] * (1 + tanh(sqrt(2 / M_PI) * (x[i] + 0.044715 * pow(x[i], 3))))) / fmax(1, fabs(x[i])));
+		tanh_gelu =
+			fmax(tanh_gelu,
+		         fabs(y[i] -
+		              0.5 * x[i] * (1 + tanh(sqrt(2 / M_PI) * (x[i] + 0.044715 * pow(x[i], 3))))) /
+		             fmax(1, fabs(x[i])));
 	scalar.exp_shifted(y, x, 0, MAX_N);
 	for (size_t i = 0; i < MAX_N; i++)
 		exponent = fmax(exponent, fabs(y[i] / exp(x[i]) - 1));
@@ -287,7 +354,8 @@ test_half(void)
 
 		scalar.f16_to_f32(&value, &half, 1);
 		scalar.f32_to_f16(&back, &value, 1);
-		passed &= back == half || (isnan(value) && (back & 0x7c00) == 0x7c00 && (back & 0x3ff) != 0);
+		passed &=
+			back == half || (isnan(value) && (back & 0x7c00) == 0x7c00 && (back & 0x3ff) != 0);
 	}
 	ok(passed, "every half survives the way to float and back");
 }
@@ -305,13 +373,15 @@ main(void)
 	for (size_t i = 0; pk_kernels_tier_name(i) != NULL; i++)
 	{
 		PkKernels tier;
-		PkStatus  status = pk_kernels_select(pk_cpu_features(), pk_kernels_tier_name(i), &tier, &err);
+		PkStatus  status =
+			pk_kernels_select(pk_cpu_features(), pk_kernels_tier_name(i), &tier, &err);
 
 		if (status == PK_UNSUPPORTED)
 		{
 			skip("this machine has no such tier");
 			continue;
 		}
+		test_quantize(&tier);
 		test_products(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
