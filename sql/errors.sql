@@ -70,10 +70,13 @@ SELECT polyko_generate('가', stop => '{"가",""}');
 SELECT polyko_generate('가', stop => '{"가",NULL}');
 SELECT polyko_generate('가', options => '{"lora": "x"}');
 SELECT polyko_generate('가', NULL);
+SELECT polyko_generate('가', temperature => -1);
 SELECT polyko_embed('가', dims => 128);
 SELECT polyko_embed('가', pooling => 'max');
+SELECT polyko_embed('가', layer => 99);
 SELECT polyko_detokenize('{1,2,-7}');
--- never with the text
+-- never with the text, however long
+SELECT polyko_embed(repeat('비밀 ', 400000));
 SELECT polyko_generate('비밀' || repeat('가 ', 10000));
 
 -- a limit that a superuser lowers

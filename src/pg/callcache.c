@@ -17,6 +17,8 @@
 #define MAX_ANSWERS 64
 #define MAX_BYTES ((size_t) 4 << 20)
 #define MAX_ANSWER_BYTES ((size_t) 1 << 20)
+/* No context holds a longer text: it ends in an error, which nobody keeps. */
+#define MAX_INPUT_BYTES ((size_t) 1 << 20)
 
 typedef struct Answer
 {
@@ -58,6 +60,8 @@ pkpg_question(StringInfo key, const PkRequestSpec *spec, const char *input, size
 {
 	const PkImageInfo *info = pk_model_info(spec->model);
 
+	if (len > MAX_INPUT_BYTES)
+		return;
 	APPEND(key, info->fingerprint);
 	APPEND(key, info->quant);
 	APPEND(key, spec->kind);
@@ -86,6 +90,8 @@ pkpg_answer_find(FmgrInfo *site, const StringInfoData *key, size_t *len)
 	uint64  hash = hash_of(key);
 	Answer *answer = site != NULL ? site->fn_extra : NULL;
 
+	if (key->len == 0)
+		return NULL;
 	if (answer == NULL || !answer_is(answer, key, hash))
 		answer = list_find(key, hash);
 	return answer != NULL ? answer_value(answer, len) : NULL;
@@ -96,6 +102,8 @@ pkpg_answer_keep(FmgrInfo *site, const StringInfoData *key, const void *answer, 
 {
 	uint64 hash = hash_of(key);
 
+	if (key->len == 0)
+		return;
 	if (site != NULL)
 	{
 		Answer *kept = answer_make(site->fn_mcxt, key, hash, answer, len);

@@ -13,7 +13,10 @@
 
 #include "core/engine/engine.h"
 
-/* The bytes of a question. input is the text as given, before it is tokenized. */
+/*
+ * The bytes of a question. input is the text as given, before it is tokenized; when it is too long
+ * for any context key stays empty, and nothing is found or kept for it.
+ */
 void pkpg_question(StringInfo key, const PkRequestSpec *spec, const char *input, size_t len);
 
 /* The answer to key, or NULL. Valid until the next call of this file. */

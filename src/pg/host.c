@@ -91,12 +91,16 @@ pkpg_stream_begin(const PkRequestSpec *spec)
 {
 	PkpgStream *stream = palloc0(sizeof(PkpgStream));
 	PkError     err = {0};
+	PkStatus    status;
 
 	/* what may fail in PostgreSQL comes first: the request is tied from the moment it exists */
 	stream->tie = pkpg_tie(CurrentMemoryContext, stream_free, stream);
 	engine_want(spec->model);
 	plan_release();
-	pkpg_check(pk_engine_submit(engine, spec, &stream->request, &err), &err);
+	status = pk_engine_submit(engine, spec, &stream->request, &err);
+	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
+		pk_error_hint(&err, status, "Leave the argument out to get its default.");
+	pkpg_check(status, &err);
 	n_alive++;
 	return stream;
 }

@@ -208,9 +208,13 @@ check_ids(const PkTokenizer *tokenizer, const int32 *ids, int n)
 	size_t n_ids = pk_tokenizer_n_ids(tokenizer);
 
 	for (int i = 0; i < n; i++)
+	{
+		if (i % IDS_PER_CHECK == 0)
+			CHECK_FOR_INTERRUPTS();
 		if (ids[i] < 0 || (size_t) ids[i] >= n_ids)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			                errmsg("tokens[%d] is %d, the vocabulary has ids from 0 to %zu", i + 1,
 			                       ids[i], n_ids - 1),
 			                errhint("Use the model that made the tokens.")));
+	}
 }
