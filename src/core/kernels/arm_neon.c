@@ -55,6 +55,7 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 #define HAS_OFFSET true
 #define TARGET
 
+#define TOKENS 2 /* two: 32 registers of 4 lanes */
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
 #define TILE_Q4(g, block, row, t, n) \
 	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
@@ -62,13 +63,13 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 #define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
@@ -76,7 +77,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
 static void

@@ -47,9 +47,11 @@ pk_blas_load(PkError *err)
 
 	if (symbol == NULL)
 	{
-		pk_error(err, PK_UNSUPPORTED, "quantization 'f32' needs OpenBLAS, which could not be loaded");
-		return pk_error_hint(err, PK_UNSUPPORTED,
-		                     "Install the package libopenblas0-pthread, or use 'f16', 'q8' or 'q4'.");
+		pk_error(err, PK_UNSUPPORTED,
+		         "quantization 'f32' needs OpenBLAS, which could not be loaded");
+		return pk_error_hint(
+			err, PK_UNSUPPORTED,
+			"Install the package libopenblas0-pthread, or use 'f16', 'q8' or 'q4'.");
 	}
 	memcpy(&sgemm, &symbol, sizeof(sgemm));
 	return PK_OK;

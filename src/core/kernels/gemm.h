@@ -2,9 +2,9 @@
  * gemm.h
  *    Products of packed weights with activations, force-inlined into each tier.
  *
- * The tier gives the one step that differs: adding the dot products of a quad (4 inputs, 16 rows) to
- * 16 integer sums. Integer sums are exact, so the order within a group is free; the float part is
- * written once, here, and is the same in every tier.
+ * The tier gives the one step that differs: adding the dot products of a quad (4 inputs, 16 rows)
+ * to 16 integer sums. Integer sums are exact, so the order within a group is free; the float part
+ * is written once, here, and is the same in every tier.
  */
 #ifndef PK_GEMM_H
 #define PK_GEMM_H
@@ -12,7 +12,7 @@
 #include "core/kernels/bodies.h"
 #include "core/kernels/quant_layout.h"
 
-/* Tokens that one pass over the weights serves; their sums stay in registers. */
+/* Most tokens that one pass over the weights serves; their sums stay in registers. */
 #define PK_TILE_TOKENS 8
 
 /*
@@ -96,8 +96,8 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
                 PkQuadFn quad, bool has_offset, PkV16 (*load16)(const void *items))
 {
 	typedef uint8_t Bytes __attribute__((vector_size(64)));
-	const PkActs *acts = g->acts;
-	PkV16         y[PK_TILE_TOKENS];
+	const PkActs   *acts = g->acts;
+	PkV16           y[PK_TILE_TOKENS];
 
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
@@ -171,22 +171,26 @@ pk_body_f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, s
 		pk_store_rows(g, t0 + t, row, y[t]);
 }
 
-/* Row blocks outside, so that a block's weights stay in the cache for all tokens. */
-#define PK_GEMM_LOOP(g, begin, end, block_bytes, TILE) \
-	do \
-	{ \
-		for (size_t b = (begin); b < (end); b++) \
-		{ \
+/*
+ * Row blocks outside, so that a block's weights stay in the cache for all tokens. tokens: how many
+ * at a time, as many as the tier's registers hold sums for (a constant: it is unrolled); what is
+ * left goes in pairs and alone.
+ */
+#define PK_GEMM_LOOP(g, begin, end, block_bytes, TILE, tokens)                         \
+	do                                                                                 \
+	{                                                                                  \
+		for (size_t b = (begin); b < (end); b++)                                       \
+		{                                                                              \
 			const uint8_t *block = (const uint8_t *) (g)->w->data + b * (block_bytes); \
-			size_t         t = 0; \
-\
-			for (; t + PK_TILE_TOKENS <= (g)->acts->n_tokens; t += PK_TILE_TOKENS) \
-				TILE(g, block, b *PK_LANES, t, PK_TILE_TOKENS); \
-			for (; t + 2 <= (g)->acts->n_tokens; t += 2) \
-				TILE(g, block, b *PK_LANES, t, 2); \
-			for (; t < (g)->acts->n_tokens; t++) \
-				TILE(g, block, b *PK_LANES, t, 1); \
-		} \
+			size_t         t = 0;                                                      \
+                                                                                       \
+			for (; t + (tokens) <= (g)->acts->n_tokens; t += (tokens))                 \
+				TILE(g, block, b *PK_LANES, t, tokens);                                \
+			for (; (tokens) > 2 && t + 2 <= (g)->acts->n_tokens; t += 2)               \
+				TILE(g, block, b *PK_LANES, t, 2);                                     \
+			for (; (tokens) > 1 && t < (g)->acts->n_tokens; t++)                       \
+				TILE(g, block, b *PK_LANES, t, 1);                                     \
+		}                                                                              \
 	} while (0)
 
 #endif

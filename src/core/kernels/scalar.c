@@ -39,6 +39,7 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 	return sum + add;
 }
 
+#define TOKENS 1 /* one: the definition needs no speed, and compiles soon */
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, true)
 #define TILE_Q4(g, block, row, t, n) pk_body_q4_tile(g, block, row, t, n, quad, true, load16_f16)
 #define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
@@ -46,19 +47,19 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
 }
 
 static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
 static void

@@ -54,7 +54,7 @@ pk_kernels_select(uint32_t cpu_features, const char *pin, PkKernels *out, PkErro
 	return pk_error_hint(err, PK_BAD_ARGUMENT, "Use auto, or one of: %s.", names);
 }
 
-#define OVERLAY(slot) \
+#define OVERLAY(slot)       \
 	if (tier->slot != NULL) \
 	out->slot = tier->slot
 

@@ -26,8 +26,9 @@ load16_f16(const void *items)
 #include "core/kernels/wrap.h"
 
 /*
- * vpmaddubsw adds two products in 16 bits and saturates above 32,767: stored weights up to 255 would.
- * So the offset is taken off, and |w| times (a with the sign of w) stays within 2 * 128 * 127.
+ * vpmaddubsw adds two products in 16 bits and saturates above 32,767: stored weights up to 255
+ * would. So the offset is taken off, and |w| times (a with the sign of w) stays within 2 * 128 *
+ * 127.
  */
 PK_TARGET_AVX2 PK_INLINE __m256i
 half_quad(__m256i sum, __m256i stored, __m256i acts)
@@ -59,6 +60,7 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 #define HAS_OFFSET false
 #define TARGET PK_TARGET_AVX2
 
+#define TOKENS 2 /* two: 16 registers of 8 lanes */
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
 #define TILE_Q4(g, block, row, t, n) \
 	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
@@ -66,13 +68,13 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 #define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
@@ -80,7 +82,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 TARGET static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
 TARGET static void

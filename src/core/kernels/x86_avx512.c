@@ -27,20 +27,19 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 
 	memcpy(&four, acts, sizeof(four));
 
-	__m512i   w = _mm512_xor_si512(_mm512_loadu_si512(stored),
-	                               _mm512_set1_epi8((char) PK_Q8_OFFSET));
-	__m512i   a = _mm512_set1_epi32(four);
+	__m512i w = _mm512_xor_si512(_mm512_loadu_si512(stored), _mm512_set1_epi8((char) PK_Q8_OFFSET));
+	__m512i a = _mm512_set1_epi32(four);
 	__mmask64 is_negative = _mm512_movepi8_mask(w);
 	__m512i   signed_a = _mm512_mask_sub_epi8(a, is_negative, _mm512_setzero_si512(), a);
 	__m512i   pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_a);
 
-	return (PkI16) _mm512_add_epi32((__m512i) sum,
-	                                _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+	return (PkI16) _mm512_add_epi32((__m512i) sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 
 #define HAS_OFFSET false
 #define TARGET PK_TARGET_AVX512
 
+#define TOKENS PK_TILE_TOKENS
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
 #define TILE_Q4(g, block, row, t, n) \
 	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
@@ -48,13 +47,13 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 #define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
@@ -62,7 +61,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 TARGET static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
 TARGET static void

@@ -38,6 +38,7 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 #define HAS_OFFSET true
 #define TARGET PK_TARGET_VNNI
 
+#define TOKENS PK_TILE_TOKENS
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
 #define TILE_Q4(g, block, row, t, n) \
 	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
@@ -45,13 +46,13 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 const PkKernels pk_kernels_vnni = {
