@@ -115,13 +115,12 @@ read_sample(FunctionCallInfo fcinfo, PkRequestSpec *spec)
 	pkpg_not_null(fcinfo, ARG_REPETITION_PENALTY, "repetition_penalty");
 	pkpg_not_null(fcinfo, ARG_SEED, "seed");
 	pkpg_not_null(fcinfo, ARG_MIN_TOKENS, "min_tokens");
-	spec->sample =
-		(PkSampleParams){.temperature = PG_GETARG_FLOAT4(ARG_TEMPERATURE),
-	                     .top_k = PG_GETARG_INT32(ARG_TOP_K),
-	                     .top_p = PG_GETARG_FLOAT4(ARG_TOP_P),
-	                     .repetition_penalty = PG_GETARG_FLOAT4(ARG_REPETITION_PENALTY),
-	                     .min_tokens = PG_GETARG_INT32(ARG_MIN_TOKENS),
-	                     .seed = (uint64_t) PG_GETARG_INT64(ARG_SEED)};
+	spec->sample = (PkSampleParams){.temperature = PG_GETARG_FLOAT4(ARG_TEMPERATURE),
+	                                .top_k = PG_GETARG_INT32(ARG_TOP_K),
+	                                .top_p = PG_GETARG_FLOAT4(ARG_TOP_P),
+	                                .repetition_penalty = PG_GETARG_FLOAT4(ARG_REPETITION_PENALTY),
+	                                .min_tokens = PG_GETARG_INT32(ARG_MIN_TOKENS),
+	                                .seed = (uint64_t) PG_GETARG_INT64(ARG_SEED)};
 	status = pk_sample_params_check(&spec->sample, &err);
 	if (status != PK_OK)
 		pk_error_hint(&err, status, "Leave the argument out to get its default.");
@@ -177,9 +176,9 @@ pkpg_check_options(FunctionCallInfo fcinfo, int arg)
 	pkpg_not_null(fcinfo, arg, "options");
 	options = PG_GETARG_JSONB_P(arg);
 	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		                errmsg("options must be a JSON object"),
-		                errhint("Leave options out: this version knows no key of it.")));
+		ereport(ERROR,
+		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
+		         errhint("Leave options out: this version knows no key of it.")));
 	if (JB_ROOT_COUNT(options) == 0)
 		return;
 	it = JsonbIteratorInit(&options->root);
@@ -188,12 +187,11 @@ pkpg_check_options(FunctionCallInfo fcinfo, int arg)
 
 	char name[64];
 
-	ereport(ERROR,
-	        (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-	         errmsg("unknown key \"%s\" in options",
-	                pk_error_quote(name, sizeof(name), key.val.string.val,
-	                               (size_t) key.val.string.len)),
-	         errhint("Known keys: none yet. Leave options out.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+	                errmsg("unknown key \"%s\" in options",
+	                       pk_error_quote(name, sizeof(name), key.val.string.val,
+	                                      (size_t) key.val.string.len)),
+	                errhint("Known keys: none yet. Leave options out.")));
 }
 
 const PkTokens *

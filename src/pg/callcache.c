@@ -121,8 +121,7 @@ answer_make(MemoryContext context, const StringInfoData *key, uint64 hash, const
             size_t len)
 {
 	size_t  answer_at = MAXALIGN(offsetof(Answer, key) + (size_t) key->len);
-	Answer *answer =
-		MemoryContextAllocExtended(context, answer_at + Max(len, 1), MCXT_ALLOC_HUGE);
+	Answer *answer = MemoryContextAllocExtended(context, answer_at + Max(len, 1), MCXT_ALLOC_HUGE);
 
 	answer->hash = hash;
 	answer->key_len = (size_t) key->len;

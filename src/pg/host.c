@@ -37,8 +37,8 @@ struct PkpgStream
 
 static PkEngine      *engine = NULL;
 static PkEngineConfig engine_config;
-static size_t     n_alive = 0; /* requests of the engine */
-static bool       is_release_planned = false;
+static size_t         n_alive = 0; /* requests of the engine */
+static bool           is_release_planned = false;
 
 static void   stream_free(void *arg);
 static void   engine_want(const PkModel *model);

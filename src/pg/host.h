@@ -35,8 +35,8 @@ typedef struct PkpgStream PkpgStream;
 
 PkpgStream *pkpg_stream_begin(const PkRequestSpec *spec);
 /* The next token, computed when it is asked for; false at the end. Valid until the next call. */
-bool pkpg_stream_next(PkpgStream *stream, PkPiece *piece);
+bool        pkpg_stream_next(PkpgStream *stream, PkPiece *piece);
 /* Gives the request back at once. The memory context would do it later. */
-void pkpg_stream_end(PkpgStream *stream);
+void        pkpg_stream_end(PkpgStream *stream);
 
 #endif

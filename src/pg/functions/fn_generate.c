@@ -51,11 +51,10 @@ polyko_generate_details(PG_FUNCTION_ARGS)
 	MemoryContext         call = pkpg_call_begin(&caller);
 	const PkpgGeneration *answer = generate(fcinfo);
 	Datum                 fields[] = {
-		PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len)),
-		PointerGetDatum(cstring_to_text(finish_name(answer->finish))),
-		Int32GetDatum(answer->n_prompt),
-		Int32GetDatum(answer->n_completion),
-		Float8GetDatum(answer->logprob)};
+						PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len)),
+						PointerGetDatum(cstring_to_text(finish_name(answer->finish))),
+						Int32GetDatum(answer->n_prompt), Int32GetDatum(answer->n_completion),
+						Float8GetDatum(answer->logprob)};
 	TupleDesc desc = pkpg_record_desc(fcinfo, lengthof(fields));
 
 	MemoryContextSwitchTo(caller);

@@ -22,9 +22,9 @@
 
 #define N_TOKEN_FIELDS 5
 
-static text       *token_text(const PkTokenizer *tokenizer, int32 id);
-static ArrayType  *detokenize_array(FunctionCallInfo fcinfo);
-static void        check_ids(const PkTokenizer *tokenizer, const int32 *ids, int n);
+static text      *token_text(const PkTokenizer *tokenizer, int32 id);
+static ArrayType *detokenize_array(FunctionCallInfo fcinfo);
+static void       check_ids(const PkTokenizer *tokenizer, const int32 *ids, int n);
 
 PG_FUNCTION_INFO_V1(polyko_tokenize);
 PG_FUNCTION_INFO_V1(polyko_token_count);
@@ -112,11 +112,9 @@ polyko_tokens(PG_FUNCTION_ARGS)
 	for (size_t i = 0; i < tokens->n; i++)
 	{
 		text *token = token_text(pk_model_tokenizer(input.model), tokens->ids[i]);
-		Datum fields[N_TOKEN_FIELDS] = {Int32GetDatum((int32) (i + 1)),
-		                                Int32GetDatum(tokens->ids[i]),
-		                                PointerGetDatum(token),
-		                                Int32GetDatum((int32) tokens->starts[i]),
-		                                Int32GetDatum((int32) tokens->ends[i])};
+		Datum fields[N_TOKEN_FIELDS] = {
+			Int32GetDatum((int32) (i + 1)), Int32GetDatum(tokens->ids[i]), PointerGetDatum(token),
+			Int32GetDatum((int32) tokens->starts[i]), Int32GetDatum((int32) tokens->ends[i])};
 
 		if (i % IDS_PER_CHECK == 0)
 			CHECK_FOR_INTERRUPTS();
@@ -196,9 +194,9 @@ detokenize_array(FunctionCallInfo fcinfo)
 		                errmsg("tokens has %d dimensions, it must have one", ARR_NDIM(array)),
 		                errhint("Detokenize the rows of the array one by one.")));
 	if (array_contains_nulls(array))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-		                errmsg("tokens must not contain NULL"),
-		                errhint("Take NULLs out with array_remove(tokens, NULL).")));
+		ereport(ERROR,
+		        (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("tokens must not contain NULL"),
+		         errhint("Take NULLs out with array_remove(tokens, NULL).")));
 	return array;
 }
 

@@ -16,6 +16,6 @@ TupleDesc pkpg_record_desc(FunctionCallInfo fcinfo, int n_fields);
 
 /* A row of fields, none of them NULL. */
 HeapTuple pkpg_record_form(TupleDesc desc, const Datum *fields, int n_fields);
-void pkpg_record_put(Tuplestorestate *rows, TupleDesc desc, const Datum *fields, int n_fields);
+void      pkpg_record_put(Tuplestorestate *rows, TupleDesc desc, const Datum *fields, int n_fields);
 
 #endif

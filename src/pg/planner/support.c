@@ -39,13 +39,11 @@ typedef struct KnownFunction
 	bool        returns_set;
 } KnownFunction;
 
-static const KnownFunction known_functions[] = {{"polyko_generate", true, true, false},
-                                                {"polyko_generate_details", true, true, false},
-                                                {"polyko_generate_stream", true, true, true},
-                                                {"polyko_embed", true, false, false},
-                                                {"polyko_tokenize", false, false, false},
-                                                {"polyko_token_count", false, false, false},
-                                                {"polyko_tokens", false, false, true}};
+static const KnownFunction known_functions[] = {
+	{"polyko_generate", true, true, false},       {"polyko_generate_details", true, true, false},
+	{"polyko_generate_stream", true, true, true}, {"polyko_embed", true, false, false},
+	{"polyko_tokenize", false, false, false},     {"polyko_token_count", false, false, false},
+	{"polyko_tokens", false, false, true}};
 
 static bool                 estimate_cost(SupportRequestCost *req);
 static bool                 estimate_rows(SupportRequestRows *req);
