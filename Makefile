@@ -51,7 +51,7 @@ PG_CONFIG ?= pg_config
 # own tests have their own makefile, so that nothing of PGXS reaches them.
 UNIT_TARGETS = unit unit-asan unit-tsan unit-build headercheck lint format format-check fuzz \
 	fuzz-replay bench
-PLAIN_TARGETS = setup demo check check-matrix dist $(UNIT_TARGETS)
+PLAIN_TARGETS = setup demo check check-matrix check-large dist $(UNIT_TARGETS)
 
 ifneq ($(and $(MAKECMDGOALS),$(if $(filter-out $(PLAIN_TARGETS),$(MAKECMDGOALS)),,plain)),)
 

@@ -67,6 +67,12 @@ stage_tap() {
 	return $status
 }
 
+# make check-large CHECKPOINT=DIR: minutes on a model of real size, not part of make check.
+stage_large() {
+	make_in_copy installcheck REGRESS= ISOLATION= PROVE_TESTS=test/large/large_model.pl \
+		PROVE_FLAGS=-v
+}
+
 # A fresh cluster around a command.
 with_cluster() {
 	local status=0
