@@ -2,8 +2,8 @@
  * pg_error.h
  *    PkStatus to SQLSTATE: the only place that knows which is which.
  */
-#ifndef PKPG_ERROR_H
-#define PKPG_ERROR_H
+#ifndef PKPG_PG_ERROR_H
+#define PKPG_PG_ERROR_H
 
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * pg_memory.h
  *    Core handles tied to memory contexts, and core's cancel flag tied to interrupts.
  */
-#ifndef PKPG_MEMORY_H
-#define PKPG_MEMORY_H
+#ifndef PKPG_PG_MEMORY_H
+#define PKPG_PG_MEMORY_H
 
 #include "postgres.h"
 

@@ -25,7 +25,7 @@ load16_f16(const void *items)
 
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
-#include "core/kernels/wrap.h"
+#include "core/kernels/wrap.inc"
 
 /* 4 rows at a time: widen to 16 bits, multiply to 32, add the four inputs of each row. */
 PK_INLINE PkI16

@@ -22,7 +22,7 @@ load16_f16(const void *items)
 
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
-#include "core/kernels/wrap.h"
+#include "core/kernels/wrap.inc"
 
 PK_INLINE PkI16
 quad(PkI16 sum, const uint8_t *w, const int8_t *acts)

@@ -23,7 +23,7 @@ load16_f16(const void *items)
 
 #define PK_WRAP_TARGET PK_TARGET_AVX2
 #define PK_WRAP_LOAD16 load16_f16
-#include "core/kernels/wrap.h"
+#include "core/kernels/wrap.inc"
 
 /*
  * vpmaddubsw adds two products in 16 bits and saturates above 32,767: stored weights up to 255

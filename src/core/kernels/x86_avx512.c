@@ -17,7 +17,7 @@ load16_f16(const void *items)
 
 #define PK_WRAP_TARGET PK_TARGET_AVX512
 #define PK_WRAP_LOAD16 load16_f16
-#include "core/kernels/wrap.h"
+#include "core/kernels/wrap.inc"
 
 /* As in x86_avx2.c; AVX-512 has no vpsignb, so activations are negated where w is negative. */
 PK_TARGET_AVX512 PK_INLINE PkI16
