@@ -17,7 +17,7 @@ main() {
 	start_cluster "log_min_messages = warning"
 	say "demo: a throw-away cluster of PostgreSQL runs in $work (as $(test_account)); each statement"
 	say "      is shown before its result"
-	as_tester "$(pg_bin)/psql" -X -v ON_ERROR_STOP=1 --echo-all -P pager=off -P linestyle=unicode \
+	as_tester "$(pg_bin)/psql" -X -v ON_ERROR_STOP=1 --echo-all -P pager=off \
 		-f "$work/src/${DEMO_SQL:-scripts/demo.sql}"
 	say "demo: done; the cluster is removed. Now: README.md (README.ko.md)"
 }

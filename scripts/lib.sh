@@ -34,11 +34,13 @@ test_account() {
 	fi
 }
 
-# Run a command as the test account, in the directory we are in, with a clean environment.
+# Run a command as the test account with a clean environment, in the directory we are in, or in
+# $work if that account may not enter it.
 as_tester() { as_tester_with_input "$@" </dev/null; }
 as_tester_with_input() {
 	local run=()
 	[ "$(id -u)" = 0 ] && run=(runuser -u "$(test_account)" --)
+	case $PWD in "$work"/*) ;; *) run=(env -C "$work" "${run[@]}");; esac
 	"${run[@]}" env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS HOME="$work" TMPDIR="$work/tmp" "$@"
 }
 
