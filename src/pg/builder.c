@@ -11,7 +11,8 @@
  *
  * One builder an image: an advisory lock of database 0 (so all databases meet in it), keyed by
  * source key and quantization, is held by the worker as long as it builds. A second order finds
- * it taken and its caller only waits. The lock goes with its process, however that ends.
+ * it taken and its caller only waits. The lock goes with its process, however that ends. The worker
+ * is connected to no database.
  */
 #include "postgres.h"
 
@@ -30,8 +31,8 @@
 #include "storage/lock.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
+#include "storage/procsignal.h"
 #include "utils/memutils.h"
-#include "utils/ps_status.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -43,10 +44,12 @@
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
 
-#define POLL_MS 40            /* a waiting session looks this often */
-#define FIRST_NOTICE_MS 2000  /* quiet before; then a notice each NOTICE_MS */
+#define POLL_MS 40           /* a waiting session looks this often */
+#define FIRST_NOTICE_MS 2000 /* quiet before; then a notice each NOTICE_MS */
 #define NOTICE_MS 10000
-#define LOCK_CLASS 0x706b     /* fourth field of the lock: not one of the user's advisory locks */
+#define LOCK_TRIES 10
+#define LOCK_RETRY_US 2000
+#define LOCK_CLASS 0x706b /* fourth field of the lock: not one of the user's advisory locks */
 
 typedef enum BuildResult
 {
@@ -77,11 +80,12 @@ static void        build_lock_tag(const PkpgBuild *build, LOCKTAG *tag);
 static void        wait_for_builder(const PkpgBuild *build, const char *model);
 static void        wait_a_little(Waiting *waiting);
 static bool        read_progress(const PkpgBuild *build, uint64_t numbers[2]);
-static bool        launch(PkpgOrder *order, dsm_segment *segment,
-                          BackgroundWorkerHandle **handle);
+static bool        launch(PkpgOrder *order, dsm_segment *segment, BackgroundWorkerHandle **handle);
 static BuildResult wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle);
+static void        worker_lost(const char *model) __attribute__((noreturn));
 static void        build_here(const PkpgBuild *build, const char *model);
 static BuildResult run_build(const PkpgBuild *build, PkCancel *cancel, PkError *err);
+static bool        take_build_lock(const LOCKTAG *tag);
 static PkStatus    build_image(const PkpgBuild *build, PkCancel *cancel, PkError *err);
 static bool        has_candidates(const PkpgBuild *build);
 static PkStatus    convert(const PkpgBuild *build, PkCancel *cancel, PkHash128 *fingerprint,
@@ -123,6 +127,8 @@ pkpg_build_order(const PkpgBuild *build, const char *model)
 	pfree(worker);
 	if (result == BUILD_BUSY)
 		wait_for_builder(build, model);
+	else if (result == BUILD_FAILED && error.status == PK_CANCELLED)
+		worker_lost(model);
 	else if (result == BUILD_FAILED)
 		pkpg_raise(error.status, &error);
 }
@@ -145,7 +151,8 @@ build_lock_tag(const PkpgBuild *build, LOCKTAG *tag)
 	uint32 halves[2];
 
 	memcpy(halves, build->source_key.bytes, sizeof(halves));
-	SET_LOCKTAG_ADVISORY(*tag, InvalidOid, halves[0], halves[1] ^ (uint32) build->quant, LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(*tag, InvalidOid, halves[0], halves[1] ^ (uint32) build->quant,
+	                     LOCK_CLASS);
 }
 
 /* Another session ordered it: wait until its builder is gone, whatever came of it. */
@@ -173,8 +180,9 @@ wait_a_little(Waiting *waiting)
 		return;
 	waiting->next_notice_ms = waited_ms + NOTICE_MS;
 	if (read_progress(waiting->build, numbers) && numbers[1] > 0)
-		ereport(NOTICE, (errmsg("model \"%s\" is being converted: %d %% after %ld s", waiting->model,
-		                        (int) (100 * numbers[0] / numbers[1]), waited_ms / 1000)));
+		ereport(NOTICE,
+		        (errmsg("model \"%s\" is being converted: %d %% after %ld s", waiting->model,
+		                (int) (100 * numbers[0] / numbers[1]), waited_ms / 1000)));
 	else
 		ereport(NOTICE, (errmsg("model \"%s\" is being converted: %ld s", waiting->model,
 		                        waited_ms / 1000)));
@@ -204,7 +212,7 @@ launch(PkpgOrder *order, dsm_segment *segment, BackgroundWorkerHandle **handle)
 	BackgroundWorker worker;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState; /* standbys build their own */
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	worker.bgw_notify_pid = MyProcPid;
@@ -221,6 +229,14 @@ launch(PkpgOrder *order, dsm_segment *segment, BackgroundWorkerHandle **handle)
 	return false;
 }
 
+static void
+worker_lost(const char *model)
+{
+	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+	                errmsg("the worker that converts model \"%s\" was stopped", model),
+	                errhint("The server's log says why; run the statement again.")));
+}
+
 static BuildResult
 wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle)
 {
@@ -228,18 +244,15 @@ wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle)
 
 	for (;;)
 	{
-		pid_t            pid;
-		BgwHandleStatus  status = GetBackgroundWorkerPid(handle, &pid);
-		BuildResult      result = (BuildResult) pg_atomic_read_u32(&order->result);
+		pid_t           pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+		BuildResult     result = (BuildResult) pg_atomic_read_u32(&order->result);
 
 		pg_read_barrier();
 		if (result != BUILD_PENDING)
 			return result;
 		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
-			ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
-			                errmsg("the worker that converts model \"%s\" ended without a result",
-			                       order->model),
-			                errhint("The server's log says why; run the statement again.")));
+			worker_lost(order->model);
 		wait_a_little(&waiting);
 	}
 }
@@ -251,9 +264,10 @@ build_here(const PkpgBuild *build, const char *model)
 	PkCancel cancel;
 	PkError  error;
 
-	ereport(NOTICE, (errmsg("no background worker is free: this session converts model \"%s\" itself",
-	                        model),
-	                 errhint("Raise max_worker_processes to let conversions go on by themselves.")));
+	ereport(
+		NOTICE,
+		(errmsg("no background worker is free: this session converts model \"%s\" itself", model),
+	     errhint("Raise max_worker_processes to let conversions go on by themselves.")));
 	pkpg_cancel_init(&cancel);
 
 	BuildResult result = run_build(build, &cancel, &error);
@@ -273,6 +287,8 @@ polyko_builder_main(Datum main_arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
+	/* no database: but pg_stat_activity shows it and pg_terminate_backend() stops it */
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "polyko builder");
 
 	dsm_segment *segment = dsm_attach(DatumGetUInt32(main_arg));
@@ -284,17 +300,23 @@ polyko_builder_main(Datum main_arg)
 
 	PkpgOrder  *order = dsm_segment_address(segment);
 	TimestampTz began = GetCurrentTimestamp();
+
+	pgstat_report_activity(STATE_RUNNING, psprintf("converting model %s to %s", order->model,
+	                                               pk_quant_name(order->build.quant)));
+
 	BuildResult result = run_build(&order->build, &cancel, &error);
 
 	if (result == BUILD_FAILED)
 	{
 		order->error = error;
-		ereport(LOG, (errmsg("polyko could not convert model \"%s\": %s", order->model, error.text)));
+		ereport(LOG, (errmsg("polyko could not convert model \"%s\": %s", order->model,
+		                     pkpg_error_text(error.text))));
 	}
 	else if (result == BUILD_DONE)
-		ereport(LOG, (errmsg("polyko converted model \"%s\" to %s in %ld ms", order->model,
-		                     pk_quant_name(order->build.quant),
-		                     (long) TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()))));
+		ereport(LOG,
+		        (errmsg("polyko converted model \"%s\" to %s in %ld ms", order->model,
+		                pk_quant_name(order->build.quant),
+		                (long) TimestampDifferenceMilliseconds(began, GetCurrentTimestamp()))));
 	pg_write_barrier();
 	pg_atomic_write_u32(&order->result, result);
 	dsm_detach(segment); /* the postmaster tells the caller when this process has ended */
@@ -304,7 +326,25 @@ static bool
 worker_must_stop(void *arg)
 {
 	(void) arg;
+	if (ProcSignalBarrierPending)
+		ProcessProcSignalBarrier(); /* DROP DATABASE and others wait for all processes */
 	return ShutdownRequestPending || !PostmasterIsAlive();
+}
+
+/*
+ * False if somebody builds. A session that looks whether somebody does holds the lock for a moment:
+ * that is waited out.
+ */
+static bool
+take_build_lock(const LOCKTAG *tag)
+{
+	for (int i = 0; i < LOCK_TRIES; i++)
+	{
+		if (LockAcquire(tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL)
+			return true;
+		pg_usleep(LOCK_RETRY_US);
+	}
+	return false;
 }
 
 /* Under the build lock, which is released also when this fails. */
@@ -317,7 +357,7 @@ run_build(const PkpgBuild *build, PkCancel *cancel, PkError *err)
 	char      path[MAXPGPATH];
 
 	build_lock_tag(build, &tag);
-	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	if (!take_build_lock(&tag))
 		return BUILD_BUSY;
 	err->text[0] = err->hint[0] = '\0';
 	if (pkpg_sidecar_read(build, &fingerprint) && pkpg_image_exists(build, fingerprint))
@@ -362,10 +402,13 @@ check_pin(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
 		return PK_OK;
 	pk_hash_to_hex(build->fingerprint, wanted);
 	pk_hash_to_hex(fingerprint, found);
-	pk_error(err, PK_BAD_FILE, "the checkpoint in \"%s\" has fingerprint %s, but the server is pinned "
-	                           "to %s", build->source_dir, found, wanted);
-	return pk_error_hint(err, PK_BAD_FILE, "Restore the files, or set the option fingerprint anew if "
-	                                       "the change is wanted.");
+	pk_error(err, PK_BAD_FILE,
+	         "the checkpoint in \"%s\" has fingerprint %s, but the server is pinned "
+	         "to %s",
+	         build->source_dir, found, wanted);
+	return pk_error_hint(err, PK_BAD_FILE,
+	                     "Restore the files, or set the option fingerprint anew if "
+	                     "the change is wanted.");
 }
 
 /* True if there is an image of this quantization and layout, whatever its content. */
@@ -384,7 +427,8 @@ has_candidates(const PkpgBuild *build)
 	{
 		size_t len = strlen(entry->d_name);
 
-		is_found = len > strlen(ending) && strcmp(entry->d_name + len - strlen(ending), ending) == 0;
+		is_found =
+			len > strlen(ending) && strcmp(entry->d_name + len - strlen(ending), ending) == 0;
 	}
 	closedir(dir);
 	return is_found;
@@ -397,8 +441,8 @@ convert(const PkpgBuild *build, PkCancel *cancel, PkHash128 *fingerprint, PkErro
 	PkPool *pool;
 
 	pkpg_part_path(build, part);
-	PK_FORWARD(pk_pool_create(pkpg_threads > 0 ? (size_t) pkpg_threads : pk_n_processors(), &pool,
-	                          err));
+	PK_FORWARD(
+		pk_pool_create(pkpg_threads > 0 ? (size_t) pkpg_threads : pk_n_processors(), &pool, err));
 
 	PkConvert args = {
 		.source_dir = build->source_dir,

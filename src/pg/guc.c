@@ -12,6 +12,9 @@
 #include "core/kernels/kernels.h"
 #include "pg/guc.h"
 
+/* Room for the name of a file in the image directory. */
+#define FILE_NAME_ROOM 128
+
 char *pkpg_image_directory;
 char *pkpg_kernels;
 int   pkpg_kv_cache_size_kb;
@@ -20,6 +23,7 @@ int   pkpg_max_tokens_limit;
 char *pkpg_model;
 int   pkpg_threads;
 
+static bool check_directory(char **newval, void **extra, GucSource source);
 static bool check_kernels(char **newval, void **extra, GucSource source);
 
 void
@@ -28,7 +32,7 @@ pkpg_guc_init(void)
 	DefineCustomStringVariable("polyko.image_directory",
 	                           "Directory of the images that models are converted to.",
 	                           "A relative path is in the data directory.", &pkpg_image_directory,
-	                           "polyko", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	                           "polyko", PGC_SIGHUP, 0, check_directory, NULL, NULL);
 	DefineCustomStringVariable("polyko.kernels", "CPU tier of the kernels, for tests.",
 	                           "auto takes the best; fixed at the first use in a process.",
 	                           &pkpg_kernels, "auto", PGC_SUSET, 0, check_kernels, NULL, NULL);
@@ -48,6 +52,17 @@ pkpg_guc_init(void)
 	                        "0 is all processors that the server may use.", &pkpg_threads, 0, 0,
 	                        PK_MAX_THREADS, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("polyko");
+}
+
+static bool
+check_directory(char **newval, void **extra, GucSource source)
+{
+	(void) extra;
+	(void) source;
+	if ((*newval)[0] != '\0' && strlen(*newval) < MAXPGPATH - FILE_NAME_ROOM)
+		return true;
+	GUC_check_errdetail("It must be a path of 1 to %d bytes.", MAXPGPATH - FILE_NAME_ROOM - 1);
+	return false;
 }
 
 static bool

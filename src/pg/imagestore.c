@@ -21,7 +21,9 @@
 #define MAX_TRIES 3
 
 static void     check_pin(const PkpgServer *server, PkHash128 fingerprint);
+static PkStatus check_private_dir(const char *path, PkError *err);
 static PkModel *try_open(const PkpgBuild *build, PkHash128 fingerprint);
+static void     build_path(const PkpgBuild *build, const char *ending, char *out);
 static void     sidecar_path(const PkpgBuild *build, char *out);
 
 void
@@ -37,21 +39,24 @@ pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out)
 void
 pkpg_part_path(const PkpgBuild *build, char *out)
 {
-	char hex[PK_HASH_HEX_LEN + 1];
-
-	pk_hash_to_hex(build->source_key, hex);
-	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.part", build->image_dir, hex,
-	         pk_quant_name(build->quant));
+	build_path(build, "part", out);
 }
 
 void
 pkpg_progress_path(const PkpgBuild *build, char *out)
 {
+	build_path(build, "progress", out);
+}
+
+/* A file that only the builder of this source key and quantization writes. */
+static void
+build_path(const PkpgBuild *build, const char *ending, char *out)
+{
 	char hex[PK_HASH_HEX_LEN + 1];
 
 	pk_hash_to_hex(build->source_key, hex);
-	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.progress", build->image_dir, hex,
-	         pk_quant_name(build->quant));
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.%s", build->image_dir, hex,
+	         pk_quant_name(build->quant), ending);
 }
 
 static void
@@ -101,11 +106,11 @@ pkpg_sidecar_parse(const char *path, PkHash128 *fingerprint, char source_dir[MAX
 PkStatus
 pkpg_sidecar_write(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
 {
-	char path[MAXPGPATH], aside[MAXPGPATH + 8];
+	char path[MAXPGPATH], aside[MAXPGPATH];
 	char hex[PK_HASH_HEX_LEN + 1], text[PK_HASH_HEX_LEN + MAXPGPATH + 4];
 
 	sidecar_path(build, path);
-	snprintf(aside, sizeof(aside), "%s.%s", path, pk_quant_name(build->quant));
+	build_path(build, "aside", aside);
 	pk_hash_to_hex(fingerprint, hex);
 
 	int len = snprintf(text, sizeof(text), "%s\n%s\n", hex, build->source_dir);
@@ -143,7 +148,25 @@ pkpg_image_dir_make(const PkpgBuild *build, PkError *err)
 
 		return pk_error_hint(err, status, "See the setting polyko.image_directory.");
 	}
-	return PK_OK;
+	return check_private_dir(build->image_dir, err);
+}
+
+/* Whoever can write the directory could put an image of his own there. */
+static PkStatus
+check_private_dir(const char *path, PkError *err)
+{
+	struct stat found;
+
+	if (stat(path, &found) != 0)
+		return pk_error_errno(err, errno, "could not examine the image directory \"%s\"", path);
+	if (S_ISDIR(found.st_mode) && found.st_uid == geteuid() &&
+	    (found.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return PK_OK;
+	pk_error(err, PK_NO_PERMISSION,
+	         "the image directory \"%s\" is not a directory that only the server's user can write",
+	         path);
+	return pk_error_hint(err, PK_NO_PERMISSION,
+	                     "Give it to the operating-system user of the server, with mode 0700.");
 }
 
 PkModel *
@@ -188,11 +211,13 @@ check_pin(const PkpgServer *server, PkHash128 fingerprint)
 		return;
 	pk_hash_to_hex(server->fingerprint, wanted);
 	pk_hash_to_hex(fingerprint, found);
-	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-	                errmsg("the checkpoint of model \"%s\" has fingerprint %s, but the server is "
-	                       "pinned to %s", server->name, found, wanted),
-	                errhint("Restore the files, or set the option fingerprint anew if the change is "
-	                        "wanted.")));
+	ereport(ERROR,
+	        (errcode(ERRCODE_DATA_CORRUPTED),
+	         errmsg("the checkpoint of model \"%s\" has fingerprint %s, but the server is "
+	                "pinned to %s",
+	                server->name, found, wanted),
+	         errhint("Restore the files, or set the option fingerprint anew if the change is "
+	                 "wanted.")));
 }
 
 /* NULL if there is no such image, or one that must be built again: it is removed then. */

@@ -33,25 +33,24 @@ typedef struct Entry
 	PkQuant     quant;
 	bool        is_pinned;
 	PkHash128   fingerprint;
-	PkModel    *model; /* NULL: a free entry */
+	PkModel    *model;      /* NULL: a free entry */
 	TimestampTz checked_at; /* statement that looked at options and files; 0: look again */
 	uint64      used_at;
 } Entry;
 
-static Entry    entries[MAX_ENTRIES];
-static uint64   n_uses;
-static PkModel *retired[MAX_ENTRIES * 4];
-static int      n_retired;
+static Entry  entries[MAX_ENTRIES];
+static uint64 n_uses;
+static List  *retired = NIL; /* PkModels, in TopMemoryContext */
 
-static Entry   *find_entry(const char *name);
-static Entry   *free_entry(void);
-static void     check_usage(const Entry *entry);
-static void     refresh(Entry *entry, const char *name);
-static bool     is_same(const Entry *entry, const PkpgServer *server, PkHash128 source_key);
-static void     retire(PkModel *model);
+static Entry    *find_entry(const char *name);
+static Entry    *free_entry(void);
+static void      check_usage(const Entry *entry);
+static void      refresh(Entry *entry, const char *name);
+static bool      is_same(const Entry *entry, const PkpgServer *server, PkHash128 source_key);
+static void      retire(PkModel *model);
 static PkHash128 look_at_files(const char *path);
-static void     forget_checks(Datum arg, int cache, uint32 hash);
-static void     at_xact_end(XactEvent event, void *arg);
+static void      forget_checks(Datum arg, int cache, uint32 hash);
+static void      at_xact_end(XactEvent event, void *arg);
 
 void
 pkpg_modelcache_init(void)
@@ -172,16 +171,14 @@ look_at_files(const char *path)
 	return key;
 }
 
-/* Released at the end of the transaction; at once if there is no room, which needs many changes. */
+/* Released at the end of the transaction. */
 static void
 retire(PkModel *model)
 {
-	if (n_retired < (int) lengthof(retired))
-		retired[n_retired++] = model;
-	else
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-		                errmsg("too many models in one transaction"),
-		                errhint("Use at most %d models in one transaction.", MAX_ENTRIES)));
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+
+	retired = lappend(retired, model);
+	MemoryContextSwitchTo(before);
 }
 
 bool
@@ -230,9 +227,13 @@ forget_checks(Datum arg, int cache, uint32 hash)
 static void
 at_xact_end(XactEvent event, void *arg)
 {
+	ListCell *cell;
+
 	(void) arg;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	while (n_retired > 0)
-		pk_model_release(retired[--n_retired]);
+	foreach (cell, retired)
+		pk_model_release(lfirst(cell));
+	list_free(retired);
+	retired = NIL;
 }

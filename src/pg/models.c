@@ -97,6 +97,11 @@ check_path(const char *path)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		                errmsg("the path of a model must be absolute: \"%s\"", path),
 		                errhint("Begin it with / or with $sharedir/.")));
+	if (strlen(resolve_path(path)) >= MAXPGPATH || strchr(path, '\n') != NULL)
+		ereport(ERROR,
+		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		         errmsg("the path of a model must be one line of less than %d bytes", MAXPGPATH),
+		         errhint("Use a shorter path, or a symbolic link.")));
 	if (stat(resolve_path(path), &found) != 0)
 		ereport(WARNING,
 		        (errmsg("could not find the model directory \"%s\": %m", path),
@@ -121,9 +126,10 @@ pkpg_server_find(const char *name, PkpgServer *out)
 	ForeignServer *server = GetForeignServerByName(name, true);
 
 	if (server == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
-		                errhint("SELECT name FROM polyko_models lists the models; CREATE SERVER ... "
-		                        "FOREIGN DATA WRAPPER polyko makes one.")));
+		ereport(ERROR,
+		        (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name),
+		         errhint("SELECT name FROM polyko_models lists the models; CREATE SERVER ... "
+		                 "FOREIGN DATA WRAPPER polyko makes one.")));
 	if (!pkpg_is_our_wrapper(server->fdwid))
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 		                errmsg("server \"%s\" is not a model: its wrapper is \"%s\"", name,
@@ -133,12 +139,11 @@ pkpg_server_find(const char *name, PkpgServer *out)
 	AclResult allowed = pkpg_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE);
 
 	if (allowed != ACLCHECK_OK)
-		ereport(ERROR,
-		        (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		         errmsg("permission denied for foreign server %s", server->servername),
-		         errhint("GRANT USAGE ON FOREIGN SERVER %s TO %s allows it.",
-		                 quote_identifier(server->servername),
-		                 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		                errmsg("permission denied for foreign server %s", server->servername),
+		                errhint("GRANT USAGE ON FOREIGN SERVER %s TO %s allows it.",
+		                        quote_identifier(server->servername),
+		                        quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 	pkpg_server_options(server, out);
 }
 

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/errcodes.h"
 
@@ -70,6 +71,19 @@ default_hint(PkStatus status)
 	}
 }
 
+char *
+pkpg_error_text(const char *text)
+{
+	char *out = pstrdup(text);
+
+	if (GetDatabaseEncoding() == PG_UTF8 && pg_verify_mbstr(PG_UTF8, out, strlen(out), true))
+		return out;
+	for (char *c = out; *c != '\0'; c++)
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	return out;
+}
+
 void
 pkpg_raise(PkStatus status, const PkError *error)
 {
@@ -77,8 +91,8 @@ pkpg_raise(PkStatus status, const PkError *error)
 
 	if (status == PK_CANCELLED)
 		CHECK_FOR_INTERRUPTS(); /* PostgreSQL says why, and does not return */
-	ereport(ERROR,
-	        (errcode(pkpg_sqlstate(status)), errmsg("%s", text),
-	         errhint("%s", error->hint[0] != '\0' ? error->hint : default_hint(status))));
+	ereport(ERROR, (errcode(pkpg_sqlstate(status)), errmsg("%s", pkpg_error_text(text)),
+	                errhint("%s", pkpg_error_text(error->hint[0] != '\0' ? error->hint
+	                                                                     : default_hint(status)))));
 	pg_unreachable();
 }

@@ -18,6 +18,12 @@ extern int pkpg_sqlstate(PkStatus status);
  */
 extern void pkpg_raise(PkStatus status, const PkError *error) __attribute__((noreturn));
 
+/*
+ * A message of core as text of this database, palloc'd: in databases of other encodings, and where
+ * a file name is no UTF-8, what is not ASCII becomes '?'.
+ */
+extern char *pkpg_error_text(const char *text);
+
 /* Raise unless status is PK_OK. */
 static inline void
 pkpg_check(PkStatus status, const PkError *error)

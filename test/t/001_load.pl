@@ -350,9 +350,9 @@ sub no_disk_space
 	{
 		my $small = $ENV{POLYKO_SMALL_DISK};
 		skip 'POLYKO_SMALL_DISK names no small file system', 4 unless $small && -w $small;
-		my $full = start_node('small', "polyko.image_directory = '$small'\n");
+		my $full = start_node('small', "polyko.image_directory = '$small/polyko'\n");
 		fails_with($full, "SELECT polyko_generate('가')", '53100', qr/free/, 'no room for the image');
-		is(scalar(() = glob "$small/*.part"), 0, 'no part is left on the full disk');
+		is(scalar(() = glob "$small/polyko/*.part"), 0, 'no part is left on the full disk');
 		$full->stop;
 	}
 }

@@ -10,6 +10,8 @@
 #include "core/base/status.h"
 #include "core/base/utf8.h"
 
+static void cut_at_character(char *text, size_t size);
+
 static const char *const status_names[PK_N_STATUS] = {
 	[PK_OK] = "PK_OK",
 	[PK_BAD_ARGUMENT] = "PK_BAD_ARGUMENT",
@@ -43,6 +45,7 @@ pk_error(PkError *err, PkStatus status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->text, sizeof(err->text), format, args);
 	va_end(args);
+	cut_at_character(err->text, sizeof(err->text));
 	err->status = status;
 	err->hint[0] = '\0';
 	return status;
@@ -59,7 +62,21 @@ pk_error_hint(PkError *err, PkStatus status, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(err->hint, sizeof(err->hint), format, args);
 	va_end(args);
+	cut_at_character(err->hint, sizeof(err->hint));
 	return status;
+}
+
+/* A text that fills its room may end in half a character: take that off. */
+static void
+cut_at_character(char *text, size_t size)
+{
+	size_t len = strlen(text);
+
+	if (len + 1 < size)
+		return;
+	for (size_t n = 1; n < 4 && n <= len; n++)
+		if (pk_utf8_partial_len(text + len - n, n) == n)
+			text[len - n] = '\0';
 }
 
 static PkStatus
@@ -99,6 +116,7 @@ pk_error_errno(PkError *err, int saved_errno, const char *format, ...)
 	va_end(args);
 	if (len >= 0 && (size_t) len < sizeof(err->text))
 		snprintf(err->text + len, sizeof(err->text) - (size_t) len, ": %s", strerror(saved_errno));
+	cut_at_character(err->text, sizeof(err->text));
 	err->status = status;
 	err->hint[0] = '\0';
 	return status;

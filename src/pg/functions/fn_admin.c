@@ -57,7 +57,7 @@ typedef struct Row
 
 static PkModel *open_argument(FunctionCallInfo fcinfo);
 static void     put(Row *row, int col, Datum value);
-static void     describe_server(Oid oid, Row *row);
+static bool     describe_server(Oid oid, Row *row);
 static void     describe_files(const PkpgServer *server, Row *row);
 static void     describe_image(const PkpgServer *server, PkHash128 source_key, Row *row);
 static List    *all_servers(void);
@@ -111,8 +111,8 @@ polyko_list_models(PG_FUNCTION_ARGS)
 		Row row;
 
 		memset(row.nulls, true, sizeof(row.nulls));
-		describe_server(lfirst_oid(cell), &row);
-		tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+		if (describe_server(lfirst_oid(cell), &row))
+			tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return (Datum) 0;
@@ -145,12 +145,14 @@ put(Row *row, int col, Datum value)
 	row->nulls[col] = false;
 }
 
-static void
+static bool
 describe_server(Oid oid, Row *row)
 {
-	ForeignServer *server = GetForeignServer(oid);
+	ForeignServer *server = GetForeignServerExtended(oid, FSV_MISSING_OK);
 	PkpgServer     model;
 
+	if (server == NULL)
+		return false; /* dropped since it was listed */
 	pkpg_server_options(server, &model);
 	put(row, COL_NAME, CStringGetTextDatum(server->servername));
 	put(row, COL_QUANTIZATION, CStringGetTextDatum(pk_quant_name(model.quant)));
@@ -161,6 +163,7 @@ describe_server(Oid oid, Row *row)
 		put(row, COL_PROBLEM, CStringGetTextDatum("the option path is missing"));
 	else
 		describe_files(&model, row);
+	return true;
 }
 
 static void
@@ -179,7 +182,7 @@ describe_files(const PkpgServer *server, Row *row)
 	}
 	if (status != PK_OK)
 	{
-		put(row, COL_PROBLEM, CStringGetTextDatum(error.text));
+		put(row, COL_PROBLEM, CStringGetTextDatum(pkpg_error_text(error.text)));
 		return;
 	}
 	put(row, COL_ARCHITECTURE, CStringGetTextDatum("gpt_neox"));

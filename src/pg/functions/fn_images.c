@@ -110,8 +110,8 @@ list_files(void)
 	struct dirent *entry;
 
 	if (dir == NULL && errno != ENOENT)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open image directory \"%s\": %m",
-		                                                  pkpg_image_directory)));
+		ereport(ERROR, (errcode_for_file_access(),
+		                errmsg("could not open image directory \"%s\": %m", pkpg_image_directory)));
 	while (dir != NULL && (entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, PKPG_FILE_PREFIX, strlen(PKPG_FILE_PREFIX)) == 0)
 			files = lappend(files, pstrdup(entry->d_name));
