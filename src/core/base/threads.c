@@ -1,8 +1,8 @@
 /*
  * threads.c
  *    The pool. Tiles are dealt out in contiguous ranges, one a thread, each with an atomic cursor:
- *    a thread that is done takes from the ranges of the others, so a core that was taken away delays
- *    one tile, not the step.
+ *    a thread that is done takes from the ranges of the others, so a core that was taken away
+ *    delays one tile, not the step.
  *
  * A run is published by a generation number; pool threads wait for the next one by spinning a short
  * time and then sleeping on a futex-backed condition variable. Written by the caller: run, tiles,
@@ -20,7 +20,7 @@
 #include "core/base/alloc.h"
 #include "core/base/threads.h"
 
-#define SPIN_ROUNDS 2000 /* about 20 us */
+#define SPIN_ROUNDS 2000 /* some 20 to 100 us; a pause is 10 to 45 ns */
 #define STACK_BYTES ((size_t) 256 << 10)
 #define POLL_NS 1000000 /* while waiting for the others the caller polls cancel each ms */
 
@@ -55,6 +55,8 @@ struct PkPool
 	pthread_cond_t  is_idle;
 };
 
+PK_INLINE void  spin(void);
+static void     init_locks(PkPool *pool);
 static PkStatus start_members(PkPool *pool, PkError *err);
 static void    *member_main(void *arg);
 static bool     wait_for_run(PkPool *pool, unsigned *seen);
@@ -63,9 +65,10 @@ static void     work(PkPool *pool, size_t thread, bool is_caller);
 static bool     take_tile(PkPool *pool, size_t thread, size_t *tile);
 static void     leave(PkPool *pool);
 static void     wait_for_members(PkPool *pool);
-static size_t affinity_processors(void);
-static size_t quota_processors(size_t at_most);
-static bool   read_number(const char *path, int word, long long *out);
+static void     wait_a_poll(PkPool *pool);
+static size_t   affinity_processors(void);
+static size_t   quota_processors(size_t at_most);
+static bool     read_number(const char *path, int word, long long *out);
 
 PkStatus
 pk_pool_create(size_t n_threads, PkPool **out, PkError *err)
@@ -80,9 +83,7 @@ pk_pool_create(size_t n_threads, PkPool **out, PkError *err)
 	PkPool *pool = memory;
 
 	pool->n_threads = n_threads;
-	pthread_mutex_init(&pool->lock, NULL);
-	pthread_cond_init(&pool->has_run, NULL);
-	pthread_cond_init(&pool->is_idle, NULL);
+	init_locks(pool);
 	pool->members = calloc(n_threads, sizeof(Member));
 	pool->ranges = aligned_alloc(PK_ALIGNMENT, n_threads * sizeof(Range));
 
@@ -95,6 +96,20 @@ pk_pool_create(size_t n_threads, PkPool **out, PkError *err)
 	else
 		*out = pool;
 	return status;
+}
+
+/* Waits are by the monotonic clock: setting the time must not delay a cancel. */
+static void
+init_locks(PkPool *pool)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->has_run, NULL);
+	pthread_cond_init(&pool->is_idle, &attributes);
+	pthread_condattr_destroy(&attributes);
 }
 
 static PkStatus
@@ -111,8 +126,8 @@ start_members(PkPool *pool, PkError *err)
 	for (size_t i = 1; i < pool->n_threads && failure == 0; i++)
 	{
 		pool->members[i] = (Member){.pool = pool, .index = i};
-		failure = pthread_create(&pool->members[i].thread, &attributes, member_main,
-		                         &pool->members[i]);
+		failure =
+			pthread_create(&pool->members[i].thread, &attributes, member_main, &pool->members[i]);
 		pool->n_started += failure == 0;
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -169,8 +184,7 @@ publish(PkPool *pool, size_t n_tiles)
 
 	for (size_t i = 0; i < n_threads; i++)
 	{
-		atomic_store_explicit(&pool->ranges[i].next, n_tiles * i / n_threads,
-		                      memory_order_relaxed);
+		atomic_store_explicit(&pool->ranges[i].next, n_tiles * i / n_threads, memory_order_relaxed);
 		pool->ranges[i].end = n_tiles * (i + 1) / n_threads;
 	}
 	if (n_threads == 1 || n_tiles < 2)
@@ -235,9 +249,7 @@ wait_for_run(PkPool *pool, unsigned *seen)
 	{
 		if (atomic_load_explicit(&pool->generation, memory_order_acquire) != *seen)
 			break;
-#if defined(__x86_64__)
-		__builtin_ia32_pause();
-#endif
+		spin();
 	}
 	if (atomic_load_explicit(&pool->generation, memory_order_acquire) == *seen)
 	{
@@ -248,6 +260,17 @@ wait_for_run(PkPool *pool, unsigned *seen)
 	}
 	(*seen)++;
 	return !atomic_load(&pool->is_ending);
+}
+
+/* Tell the processor that this is a loop that waits. */
+PK_INLINE void
+spin(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
 }
 
 static void
@@ -268,25 +291,31 @@ wait_for_members(PkPool *pool)
 	{
 		if (atomic_load_explicit(&pool->n_active, memory_order_acquire) == 0)
 			return;
-#if defined(__x86_64__)
-		__builtin_ia32_pause();
-#endif
+		spin();
 	}
-	pthread_mutex_lock(&pool->lock);
 	while (atomic_load_explicit(&pool->n_active, memory_order_acquire) != 0)
 	{
-		struct timespec until;
-
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += POLL_NS;
-		if (until.tv_nsec >= 1000000000)
-		{
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
-		pthread_cond_timedwait(&pool->is_idle, &pool->lock, &until);
-		(void) pk_cancel_poll(pool->cancel);
+		wait_a_poll(pool);
+		(void) pk_cancel_poll(pool->cancel); /* not under the lock: it is the host's code */
 	}
+}
+
+/* Sleep until the last member leaves, POLL_NS at most. */
+static void
+wait_a_poll(PkPool *pool)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += POLL_NS;
+	if (until.tv_nsec >= 1000000000)
+	{
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&pool->lock);
+	if (atomic_load_explicit(&pool->n_active, memory_order_acquire) != 0)
+		pthread_cond_timedwait(&pool->is_idle, &pool->lock, &until);
 	pthread_mutex_unlock(&pool->lock);
 }
 
