@@ -321,7 +321,7 @@ starts_stretch(const Normalizer *work, uint32_t code)
 static PkStatus
 do_stretch(Normalizer *work, size_t start, size_t end)
 {
-	size_t     n_units, n_result;
+	size_t     n_units = 0, n_result = 0;
 	int32_t    len = 0;
 	UErrorCode code = U_ZERO_ERROR;
 
