@@ -17,8 +17,10 @@ pk_half_to_float(uint16_t half)
 	uint32_t bits;
 	float    value;
 
-	if (rest >= 0x0f800000u) /* infinity and NaN */
-		bits = rest | 0x70000000u;
+	if (rest > 0x0f800000u) /* NaN, made quiet as processors do */
+		bits = rest | 0x70400000u;
+	else if (rest == 0x0f800000u)
+		bits = 0x7f800000u;
 	else if (rest >= 0x00800000u)
 		bits = rest + 0x38000000u;
 	else /* zero and subnormals: exact in float */
