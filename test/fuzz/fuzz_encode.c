@@ -115,7 +115,7 @@ make_tokenizer(const Parts *parts)
 			i == 0 ? "true" : "false");
 	}
 	append(&at, "]}");
-	CHECK(pk_tokenizer_compile(json, (size_t) (at - json), &blob, &size, NULL) == PK_OK);
+	CHECK(pk_tokenizer_compile(json, (size_t) (at - json), NULL, &blob, &size, NULL) == PK_OK);
 	CHECK(pk_tokenizer_open(blob, size, &tokenizer, NULL) == PK_OK);
 	free(json);
 	return tokenizer; /* blob stays as long as the process */

@@ -64,7 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (json_len > 0)
 		memcpy(json, data, json_len);
 	if (json_len <= MAX_JSON &&
-	    pk_tokenizer_compile(json, json_len, &blob, &blob_size, &err) == PK_OK)
+	    pk_tokenizer_compile(json, json_len, NULL, &blob, &blob_size, &err) == PK_OK)
 	{
 		if (changes == NULL) /* what we compile, we open */
 		{

@@ -195,8 +195,8 @@ compile_tokenizer(Conversion *c, void **blob, size_t *blob_size, PkError *err)
 {
 	if (pk_cancel_poll(c->args->cancel))
 		return PK_CANCELLED;
-	PK_FORWARD(
-		pk_tokenizer_compile(c->tokenizer_json, c->tokenizer_json_len, blob, blob_size, err));
+	PK_FORWARD(pk_tokenizer_compile(c->tokenizer_json, c->tokenizer_json_len, c->args->cancel, blob,
+	                                blob_size, err));
 	free(c->tokenizer_json);
 	c->tokenizer_json = NULL;
 	return PK_OK;

@@ -48,10 +48,10 @@ static PkStatus assemble(const PkDraft *draft, Layout *layout, void **blob, size
                          PkError *err);
 
 PkStatus
-pk_tokenizer_compile(const char *json, size_t json_len, void **blob, size_t *blob_size,
-                     PkError *err)
+pk_tokenizer_compile(const char *json, size_t json_len, PkCancel *cancel, void **blob,
+                     size_t *blob_size, PkError *err)
 {
-	PkDraft    draft = {0};
+	PkDraft    draft = {.cancel = cancel};
 	PkJsonDoc *doc;
 
 	if (json_len > MAX_JSON_BYTES)
@@ -118,6 +118,7 @@ normalize_added(PkDraft *draft, PkError *err)
 	{
 		PkDraftToken *token = &draft->tokens[draft->added[i]];
 
+		PK_FORWARD(pk_draft_poll(draft, i, err));
 		if (token->is_normalized)
 			PK_FORWARD(normalize_token(draft, token, err));
 
@@ -184,6 +185,8 @@ lay_texts(PkDraft *draft, Layout *layout, PkError *err)
 
 		for (size_t id = 0; id < n; id++)
 		{
+			PK_FORWARD(pk_draft_poll(draft, id, err));
+
 			size_t len = token_bytes(draft, id, k == 0, (char *) text + place[id]);
 
 			place[id + 1] = place[id] + (uint32_t) len;
@@ -253,6 +256,7 @@ lay_merges(const PkDraft *draft, Layout *layout, PkError *err)
 	{
 		const PkDraftMerge *merge = &draft->merges[rank];
 
+		PK_FORWARD(pk_draft_poll(draft, rank, err));
 		pk_pair_insert(table, bits, merge->left, merge->right, (uint32_t) rank);
 		((uint32_t *) ids)[rank] = merge->made;
 	}
@@ -370,6 +374,7 @@ lay_words(const PkDraft *draft, Layout *layout, PkError *err)
 				is_char = pk_utf8_char_len(draft->tokens[id].text, draft->tokens[id].len) ==
 			              draft->tokens[id].len;
 
+			PK_FORWARD_TO(done, pk_draft_poll(draft, id, err));
 			if (!draft->tokens[id].is_model || len == 0 || is_char != (pass == 0))
 				continue;
 			PK_FORWARD_TO(done, is_whole_word(draft, &view, &bpe, id, is_char, &is_whole, err));
@@ -405,7 +410,7 @@ is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t 
 		return PK_OK;
 	}
 	PK_FORWARD(pk_bpe_word(bpe, view, view->word_text + view->word_offsets[id],
-	                       view->word_offsets[id + 1] - view->word_offsets[id], NULL, err));
+	                       view->word_offsets[id + 1] - view->word_offsets[id], draft->cancel, err));
 	*is_whole = bpe->n == 1 && bpe->ids[0] == id;
 	return PK_OK;
 }

@@ -8,6 +8,7 @@
 #ifndef PK_DRAFT_H
 #define PK_DRAFT_H
 
+#include "core/base/cancel.h"
 #include "core/base/json.h"
 #include "core/tokenizer/blob.h"
 
@@ -47,7 +48,11 @@ typedef struct PkDraft
 	bool          is_byte_decoder; /* decoder ByteLevel */
 	bool          is_fallback_decoder;
 	bool          ignore_merges;
+	PkCancel     *cancel; /* of the caller; may be NULL */
 } PkDraft;
+
+/* Ask for a cancel at every 256th item of a long loop: well below a millisecond. */
+PkStatus pk_draft_poll(const PkDraft *draft, size_t i, PkError *err);
 
 /* added_tokens and model: tokens, spelling table, merges, fallback and unknown tokens. */
 PkStatus pk_draft_vocab(PkDraft *draft, const PkJson *root, PkError *err);

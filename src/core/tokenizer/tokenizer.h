@@ -17,10 +17,11 @@ typedef struct PkTokenizer PkTokenizer;
 /*
  * Compile json_len bytes of tokenizer.json to a blob (free() it). PK_BAD_FILE when it is broken
  * (holes in the ids, a merge of unknown tokens, ...), PK_UNSUPPORTED naming a part that we don't
- * run. The same input gives the same bytes on every machine.
+ * run. PK_CANCELLED when cancel (may be NULL) was seen; it is polled every few milliseconds but
+ * while the JSON is parsed. The same input gives the same bytes on every machine.
  */
-PkStatus pk_tokenizer_compile(const char *json, size_t json_len, void **blob, size_t *blob_size,
-                              PkError *err);
+PkStatus pk_tokenizer_compile(const char *json, size_t json_len, PkCancel *cancel, void **blob,
+                              size_t *blob_size, PkError *err);
 
 /*
  * Use a blob (PK_ALIGNMENT-aligned); it must outlive the tokenizer. Every offset and count in it is

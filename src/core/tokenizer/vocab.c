@@ -107,7 +107,7 @@ check_model(PkDraft *draft, const PkJson *model, PkError *err)
 static PkStatus
 read_vocab(PkDraft *draft, const PkJson *vocab, PkError *err)
 {
-	size_t n = pk_json_size(vocab);
+	size_t n = pk_json_size(vocab), n_read = 0;
 	void  *tokens;
 
 	if (pk_json_type(vocab) != PK_JSON_OBJECT)
@@ -125,6 +125,7 @@ read_vocab(PkDraft *draft, const PkJson *vocab, PkError *err)
 		char        quoted[QUOTE_ROOM];
 		int64_t     id;
 
+		PK_FORWARD(pk_draft_poll(draft, n_read++, err));
 		pk_error_quote(quoted, sizeof(quoted), text, len);
 		if (!pk_json_int(pk_json_member_value(it), &id))
 			return pk_error(err, PK_BAD_FILE,
@@ -169,7 +170,10 @@ read_added(PkDraft *draft, const PkJson *list, const PkJson *vocab, PkError *err
 	PK_FORWARD(pk_calloc(n, sizeof(uint32_t), &ids, err));
 	draft->added = ids;
 	for (size_t i = 0; i < n; i++)
+	{
+		PK_FORWARD(pk_draft_poll(draft, i, err));
 		PK_FORWARD(read_added_token(draft, pk_json_at(list, i), vocab, &max_added, err));
+	}
 	return PK_OK;
 }
 
@@ -260,6 +264,7 @@ index_spellings(PkDraft *draft, PkError *err)
 		const PkDraftToken *token = &draft->tokens[i];
 		char                quoted[QUOTE_ROOM];
 
+		PK_FORWARD(pk_draft_poll(draft, i, err));
 		if (pk_draft_find(draft, token->text, token->len) >= 0)
 			return pk_error(err, PK_BAD_FILE, "tokenizer.json: token \"%s\" is there twice",
 			                pk_error_quote(quoted, sizeof(quoted), token->text, token->len));
@@ -300,6 +305,7 @@ read_merges(PkDraft *draft, const PkJson *list, PkError *err)
 		size_t        len[2] = {0, 0};
 		uint32_t      id[3];
 
+		PK_FORWARD(pk_draft_poll(draft, i, err));
 		if (line != NULL && strncmp(line, "#version", 8) == 0)
 			continue; /* the head line of merges.txt, kept by some converters */
 		PK_FORWARD(split_merge(item, is_pair, i, half, len, err));
@@ -404,6 +410,14 @@ find_fallback(PkDraft *draft)
 
 		draft->header.fallback_ids[byte] = id >= 0 && draft->tokens[id].is_model ? id : -1;
 	}
+}
+
+PkStatus
+pk_draft_poll(const PkDraft *draft, size_t i, PkError *err)
+{
+	if (i % 256 != 0 || !pk_cancel_poll(draft->cancel))
+		return PK_OK;
+	return pk_error(err, PK_CANCELLED, "cancelled");
 }
 
 void

@@ -59,7 +59,7 @@ open_json(const char *text, size_t len, void **blob, size_t *size, PkError *err)
 	PkTokenizer *tokenizer = NULL;
 
 	*blob = NULL;
-	if (pk_tokenizer_compile(text, len, blob, size, err) != PK_OK)
+	if (pk_tokenizer_compile(text, len, NULL, blob, size, err) != PK_OK)
 		return NULL;
 	if (pk_tokenizer_open(*blob, *size, &tokenizer, err) != PK_OK)
 		return NULL;

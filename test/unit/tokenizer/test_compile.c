@@ -4,6 +4,10 @@
  *
  * Each case is a small good file with one change, written as a jansson path and a value.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
+#include <time.h>
+
 #include "../tap.h"
 #include "golden.h"
 
@@ -245,6 +249,66 @@ test_twice(void)
 	json_decref(root);
 }
 
+typedef struct Asked
+{
+	int             n, stop_at;
+	struct timespec last;
+	double          longest_ms;
+} Asked;
+
+static bool
+ask(void *arg)
+{
+	Asked          *asked = arg;
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+
+	double ms = (double) (now.tv_sec - asked->last.tv_sec) * 1e3 +
+	            (double) (now.tv_nsec - asked->last.tv_nsec) / 1e6;
+
+	asked->longest_ms = asked->n > 0 && ms > asked->longest_ms ? ms : asked->longest_ms;
+	asked->last = now;
+	return ++asked->n == asked->stop_at;
+}
+
+/* A vocabulary of 20,000 tokens: a cancel is asked for all the time, and heeded everywhere. */
+static void
+test_cancel(void)
+{
+	size_t   room = (size_t) 4 << 20, len;
+	char    *text = malloc(room);
+	void    *blob = NULL;
+	size_t   size;
+	Asked    asked = {0};
+	PkCancel cancel = {.poll = ask, .poll_arg = &asked};
+	PkError  err;
+	int      n_heeded = 0;
+
+	len = (size_t) sprintf(text, "{\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{");
+	for (int i = 0; i < 20000; i++)
+		len += (size_t) sprintf(text + len, "%s\"%05x\":%d", i > 0 ? "," : "", (unsigned int) i, i);
+	len += (size_t) sprintf(text + len, "}}}");
+	is_int(pk_tokenizer_compile(text, len, &cancel, &blob, &size, &err), PK_OK,
+	       "a cancel that never comes");
+	free(blob);
+
+	int n = asked.n;
+
+	ok(n > 300, "a cancel is asked for %d times", n);
+	ok(asked.longest_ms < 30, "at most %.1f ms apart", asked.longest_ms);
+	for (int i = 0; i < 20; i++)
+	{
+		Asked stop = {.stop_at = 1 + i * (n - 1) / 19};
+
+		cancel = (PkCancel){.poll = ask, .poll_arg = &stop};
+		n_heeded +=
+			pk_tokenizer_compile(text, len, &cancel, &blob, &size, &err) == PK_CANCELLED;
+	}
+	is_int(n_heeded, 20, "a cancel is heeded wherever it comes");
+	free(text);
+}
+
 int
 main(void)
 {
@@ -262,5 +326,6 @@ main(void)
 	test_texts();
 	test_limits();
 	test_twice();
+	test_cancel();
 	return done_testing();
 }
