@@ -63,7 +63,7 @@ typedef struct PkpgOrder
 {
 	PkpgBuild        build;
 	char             model[NAMEDATALEN];
-	pid_t            owner_pid;
+	pg_atomic_uint32 is_taken; /* the worker has attached and unpinned it */
 	pg_atomic_uint32 result; /* BuildResult; all below is valid once it is not pending */
 	PkError          error;
 } PkpgOrder;
@@ -81,9 +81,10 @@ static void        wait_for_builder(const PkpgBuild *build, const char *model);
 static void        wait_a_little(Waiting *waiting);
 static bool        read_progress(const PkpgBuild *build, uint64_t numbers[2]);
 static bool        launch(PkpgOrder *order, dsm_segment *segment, BackgroundWorkerHandle **handle);
-static BuildResult wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle);
+static BuildResult wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle,
+                                   dsm_handle segment);
 static void        worker_lost(const char *model) __attribute__((noreturn));
-static void        build_here(const PkpgBuild *build, const char *model);
+static bool        build_here(const PkpgBuild *build, const char *model);
 static BuildResult run_build(const PkpgBuild *build, PkCancel *cancel, PkError *err);
 static bool        take_build_lock(const LOCKTAG *tag);
 static PkStatus    build_image(const PkpgBuild *build, PkCancel *cancel, PkError *err);
@@ -95,13 +96,13 @@ static PkStatus    check_pin(const PkpgBuild *build, PkHash128 fingerprint, PkEr
 static void        write_progress(void *arg, uint64_t done, uint64_t total);
 static bool        worker_must_stop(void *arg);
 
-void
+bool
 pkpg_build_order(const PkpgBuild *build, const char *model)
 {
 	if (pkpg_build_is_running(build))
 	{
 		wait_for_builder(build, model);
-		return;
+		return false;
 	}
 
 	dsm_segment            *segment = dsm_create(sizeof(PkpgOrder), 0);
@@ -111,16 +112,15 @@ pkpg_build_order(const PkpgBuild *build, const char *model)
 	memset(order, 0, sizeof(*order));
 	order->build = *build;
 	strlcpy(order->model, model, sizeof(order->model));
-	order->owner_pid = MyProcPid;
+	pg_atomic_init_u32(&order->is_taken, false);
 	pg_atomic_init_u32(&order->result, BUILD_PENDING);
 	if (!launch(order, segment, &worker))
 	{
 		dsm_detach(segment);
-		build_here(build, model);
-		return;
+		return build_here(build, model);
 	}
 
-	BuildResult result = wait_for_worker(order, worker);
+	BuildResult result = wait_for_worker(order, worker, dsm_segment_handle(segment));
 	PkError     error = order->error;
 
 	dsm_detach(segment);
@@ -131,6 +131,7 @@ pkpg_build_order(const PkpgBuild *build, const char *model)
 		worker_lost(model);
 	else if (result == BUILD_FAILED)
 		pkpg_raise(error.status, &error);
+	return result == BUILD_DONE;
 }
 
 bool
@@ -238,7 +239,7 @@ worker_lost(const char *model)
 }
 
 static BuildResult
-wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle)
+wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle, dsm_handle segment)
 {
 	Waiting waiting = {&order->build, order->model, GetCurrentTimestamp(), FIRST_NOTICE_MS};
 
@@ -252,13 +253,17 @@ wait_for_worker(PkpgOrder *order, BackgroundWorkerHandle *handle)
 		if (result != BUILD_PENDING)
 			return result;
 		if (status == BGWH_STOPPED || status == BGWH_POSTMASTER_DIED)
+		{
+			if (!pg_atomic_read_u32(&order->is_taken))
+				dsm_unpin_segment(segment); /* it never started */
 			worker_lost(order->model);
+		}
 		wait_a_little(&waiting);
 	}
 }
 
-/* All worker slots are taken. */
-static void
+/* All worker slots are taken. Returns as pkpg_build_order(). */
+static bool
 build_here(const PkpgBuild *build, const char *model)
 {
 	PkCancel cancel;
@@ -276,6 +281,7 @@ build_here(const PkpgBuild *build, const char *model)
 		wait_for_builder(build, model);
 	else if (result == BUILD_FAILED)
 		pkpg_raise(error.status, &error);
+	return result == BUILD_DONE;
 }
 
 void
@@ -296,9 +302,12 @@ polyko_builder_main(Datum main_arg)
 	if (segment == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		                errmsg("polyko builder could not find its order")));
-	dsm_unpin_segment(DatumGetUInt32(main_arg));
 
 	PkpgOrder  *order = dsm_segment_address(segment);
+
+	pg_atomic_write_u32(&order->is_taken, true);
+	dsm_unpin_segment(DatumGetUInt32(main_arg));
+
 	TimestampTz began = GetCurrentTimestamp();
 
 	pgstat_report_activity(STATE_RUNNING, psprintf("converting model %s to %s", order->model,

@@ -12,10 +12,11 @@
 
 /*
  * Have the image built and wait for it, answering interrupts within 50 ms and showing progress;
- * the build goes on if the caller is cancelled. Returns when there may be an image: look again.
- * Raises the failure of the build. model is its name, for messages.
+ * the build goes on if the caller is cancelled. True if a build of this order has ended well, false
+ * if somebody else's has ended somehow: look again. Raises the failure of its own build. model is
+ * its name, for messages.
  */
-extern void pkpg_build_order(const PkpgBuild *build, const char *model);
+extern bool pkpg_build_order(const PkpgBuild *build, const char *model);
 
 /* True if somebody builds this source key and quantization now. */
 extern bool pkpg_build_is_running(const PkpgBuild *build);

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "common/file_perm.h"
+#include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/proc.h"
 
 #include "core/base/mapfile.h"
 #include "pg/builder.h"
@@ -22,8 +24,9 @@
 
 static void     check_pin(const PkpgServer *server, PkHash128 fingerprint);
 static PkStatus check_private_dir(const char *path, PkError *err);
+static void     check_image_dir(const PkpgBuild *build);
 static PkModel *try_open(const PkpgBuild *build, PkHash128 fingerprint);
-static void     build_path(const PkpgBuild *build, const char *ending, char *out);
+static void     build_path(const PkpgBuild *build, const char *ending, bool is_own, char *out);
 static void     sidecar_path(const PkpgBuild *build, char *out);
 
 void
@@ -39,24 +42,30 @@ pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out)
 void
 pkpg_part_path(const PkpgBuild *build, char *out)
 {
-	build_path(build, "part", out);
+	build_path(build, "part", true, out);
 }
 
 void
 pkpg_progress_path(const PkpgBuild *build, char *out)
 {
-	build_path(build, "progress", out);
+	build_path(build, "progress", false, out);
 }
 
-/* A file that only the builder of this source key and quantization writes. */
+/*
+ * A file that only the builder of this source key and quantization writes. The processes of a
+ * parallel query don't exclude each other by locks; where they have to build themselves, each
+ * writes files of its own (is_own).
+ */
 static void
-build_path(const PkpgBuild *build, const char *ending, char *out)
+build_path(const PkpgBuild *build, const char *ending, bool is_own, char *out)
 {
-	char hex[PK_HASH_HEX_LEN + 1];
+	char hex[PK_HASH_HEX_LEN + 1], own[16] = "";
 
+	if (is_own && MyProc->lockGroupLeader != NULL)
+		snprintf(own, sizeof(own), ".%d", MyProcPid);
 	pk_hash_to_hex(build->source_key, hex);
-	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s.%s", build->image_dir, hex,
-	         pk_quant_name(build->quant), ending);
+	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s%s.%s", build->image_dir, hex,
+	         pk_quant_name(build->quant), own, ending);
 }
 
 static void
@@ -110,7 +119,7 @@ pkpg_sidecar_write(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
 	char hex[PK_HASH_HEX_LEN + 1], text[PK_HASH_HEX_LEN + MAXPGPATH + 4];
 
 	sidecar_path(build, path);
-	build_path(build, "aside", aside);
+	build_path(build, "aside", true, aside);
 	pk_hash_to_hex(fingerprint, hex);
 
 	int len = snprintf(text, sizeof(text), "%s\n%s\n", hex, build->source_dir);
@@ -181,7 +190,8 @@ pkpg_image_open(const PkpgServer *server, PkHash128 source_key)
 
 	strlcpy(build.source_dir, server->path, sizeof(build.source_dir));
 	strlcpy(build.image_dir, pkpg_image_directory, sizeof(build.image_dir));
-	for (int i = 0; i < MAX_TRIES; i++)
+	check_image_dir(&build);
+	for (int n_built = 0; n_built < MAX_TRIES;)
 	{
 		PkHash128 fingerprint;
 
@@ -194,12 +204,25 @@ pkpg_image_open(const PkpgServer *server, PkHash128 source_key)
 			if (model != NULL)
 				return model;
 		}
-		pkpg_build_order(&build, server->name);
+		/* a build of somebody else that failed, failed for him: ours says why */
+		if (pkpg_build_order(&build, server->name))
+			n_built++;
 	}
 	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 	                errmsg("the image of model \"%s\" could not be opened after %d builds",
 	                       server->name, MAX_TRIES),
 	                errhint("Look at the disk that holds polyko.image_directory.")));
+}
+
+/* Also where the image is there: somebody else may have put it there. */
+static void
+check_image_dir(const PkpgBuild *build)
+{
+	PkError  error;
+	PkStatus status = check_private_dir(build->image_dir, &error);
+
+	if (status != PK_NO_FILE) /* the build makes it */
+		pkpg_check(status, &error);
 }
 
 static void

@@ -7,7 +7,8 @@
  *    ..._<fingerprint>-<quantization>-<layout>.img   an image; only ever made by rename, unlinked
  *    ..._<source key>.src                            sidecar: two lines, the fingerprint these files have
  *                                                    and their directory
- *    ..._<source key>-<quantization>.part            an image being built
+ *    ..._<source key>-<quantization>.part            an image being built (.<pid>.part in a
+ *                                                    parallel query)
  *    ..._<source key>-<quantization>.aside           a sidecar being written
  *    ..._<source key>-<quantization>.progress        how far it is: two 64-bit numbers
  * Anybody may read them at any time; they are written only by the holder of the build lock of that

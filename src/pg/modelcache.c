@@ -4,14 +4,16 @@
  *
  * An entry is trusted within one statement (by its start time) unless the catalog entry of a
  * server changed meanwhile; then options and files are looked at again, which costs a few stat()
- * calls. Models that were replaced are kept until the transaction ends, because callers may hold
- * them.
+ * calls. Callers may hold a model until the transaction ends: until then none is closed, neither
+ * one that was replaced nor one too many, so a transaction maps an image once however it mixes
+ * models. Its end closes all but the MAX_KEPT that were used last.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_foreign_server.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -23,7 +25,8 @@
 #include "pg/models.h"
 #include "pg/pg_error.h"
 
-#define MAX_ENTRIES 8
+/* Models that stay open between transactions. */
+#define MAX_KEPT 8
 
 typedef struct Entry
 {
@@ -33,24 +36,26 @@ typedef struct Entry
 	PkQuant     quant;
 	bool        is_pinned;
 	PkHash128   fingerprint;
-	PkModel    *model;      /* NULL: a free entry */
+	PkModel    *model;
 	TimestampTz checked_at; /* statement that looked at options and files; 0: look again */
 	uint64      used_at;
 } Entry;
 
-static Entry  entries[MAX_ENTRIES];
+/* Both in TopMemoryContext. */
+static List  *entries = NIL; /* Entries */
+static List  *retired = NIL; /* PkModels */
 static uint64 n_uses;
-static List  *retired = NIL; /* PkModels, in TopMemoryContext */
 
 static Entry    *find_entry(const char *name);
-static Entry    *free_entry(void);
 static void      check_usage(const Entry *entry);
-static void      refresh(Entry *entry, const char *name);
+static Entry    *refresh(Entry *entry, const char *name);
+static Entry    *add_entry(void);
 static bool      is_same(const Entry *entry, const PkpgServer *server, PkHash128 source_key);
 static void      retire(PkModel *model);
 static PkHash128 look_at_files(const char *path);
 static void      forget_checks(Datum arg, int cache, uint32 hash);
 static void      at_xact_end(XactEvent event, void *arg);
+static void      close_oldest(void);
 
 void
 pkpg_modelcache_init(void)
@@ -69,14 +74,12 @@ pkpg_model_open(const char *name)
 
 	Entry *entry = find_entry(name);
 
-	if (entry != NULL && entry->checked_at == GetCurrentStatementStartTimestamp())
+	/* a worker that runs no statements has no start time: it looks every time */
+	if (entry != NULL && entry->checked_at != 0 &&
+	    entry->checked_at == GetCurrentStatementStartTimestamp())
 		check_usage(entry);
 	else
-	{
-		if (entry == NULL)
-			entry = free_entry();
-		refresh(entry, name);
-	}
+		entry = refresh(entry, name);
 	entry->used_at = ++n_uses;
 	return entry->model;
 }
@@ -84,28 +87,12 @@ pkpg_model_open(const char *name)
 static Entry *
 find_entry(const char *name)
 {
-	for (int i = 0; i < MAX_ENTRIES; i++)
-		if (entries[i].model != NULL && strcmp(entries[i].name, name) == 0)
-			return &entries[i];
+	ListCell *cell;
+
+	foreach (cell, entries)
+		if (strcmp(((Entry *) lfirst(cell))->name, name) == 0)
+			return lfirst(cell);
 	return NULL;
-}
-
-/* A free one, or the one that was not used for the longest time. */
-static Entry *
-free_entry(void)
-{
-	Entry *oldest = &entries[0];
-
-	for (int i = 0; i < MAX_ENTRIES; i++)
-	{
-		if (entries[i].model == NULL)
-			return &entries[i];
-		if (entries[i].used_at < oldest->used_at)
-			oldest = &entries[i];
-	}
-	retire(oldest->model);
-	memset(oldest, 0, sizeof(*oldest));
-	return oldest;
 }
 
 /* The rest of what pkpg_server_find() checks cannot change without a syscache callback. */
@@ -118,7 +105,8 @@ check_usage(const Entry *entry)
 		pkpg_server_find(entry->name, &server); /* raises the error */
 }
 
-static void
+/* entry is NULL if there is none. It is changed only once nothing can fail any more. */
+static Entry *
 refresh(Entry *entry, const char *name)
 {
 	PkpgServer server;
@@ -127,16 +115,19 @@ refresh(Entry *entry, const char *name)
 	if (server.path == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
 		                errmsg("model \"%s\" has no path", name),
-		                errhint("ALTER SERVER %s OPTIONS (ADD path '...') sets it.", name)));
+		                errhint("ALTER SERVER %s OPTIONS (ADD path '...') sets it.",
+		                        quote_identifier(name))));
 
 	PkHash128 source_key = look_at_files(server.path);
 
-	if (entry->model == NULL || !is_same(entry, &server, source_key))
+	if (entry == NULL || !is_same(entry, &server, source_key))
 	{
 		PkModel *model = pkpg_image_open(&server, source_key);
 
-		if (entry->model != NULL)
+		if (entry != NULL)
 			retire(entry->model);
+		else
+			entry = add_entry();
 		entry->model = model;
 		strlcpy(entry->name, name, sizeof(entry->name));
 		entry->server = server.oid;
@@ -146,6 +137,19 @@ refresh(Entry *entry, const char *name)
 		entry->fingerprint = server.fingerprint;
 	}
 	entry->checked_at = GetCurrentStatementStartTimestamp();
+	return entry;
+}
+
+/* Its name is empty, so nobody finds it before it is filled. */
+static Entry *
+add_entry(void)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+	Entry        *entry = palloc0(sizeof(Entry));
+
+	entries = lappend(entries, entry);
+	MemoryContextSwitchTo(before);
+	return entry;
 }
 
 static bool
@@ -208,8 +212,10 @@ pkpg_model_estimate(const char *name, PkConfig *config, PkQuant *quant)
 bool
 pkpg_model_is_open(Oid server)
 {
-	for (int i = 0; i < MAX_ENTRIES; i++)
-		if (entries[i].model != NULL && entries[i].server == server)
+	ListCell *cell;
+
+	foreach (cell, entries)
+		if (((Entry *) lfirst(cell))->server == server)
 			return true;
 	return false;
 }
@@ -217,11 +223,13 @@ pkpg_model_is_open(Oid server)
 static void
 forget_checks(Datum arg, int cache, uint32 hash)
 {
+	ListCell *cell;
+
 	(void) arg;
 	(void) cache;
 	(void) hash;
-	for (int i = 0; i < MAX_ENTRIES; i++)
-		entries[i].checked_at = 0;
+	foreach (cell, entries)
+		((Entry *) lfirst(cell))->checked_at = 0;
 }
 
 static void
@@ -236,4 +244,20 @@ at_xact_end(XactEvent event, void *arg)
 		pk_model_release(lfirst(cell));
 	list_free(retired);
 	retired = NIL;
+	while (list_length(entries) > MAX_KEPT)
+		close_oldest();
+}
+
+static void
+close_oldest(void)
+{
+	Entry    *oldest = linitial(entries);
+	ListCell *cell;
+
+	foreach (cell, entries)
+		if (((Entry *) lfirst(cell))->used_at < oldest->used_at)
+			oldest = lfirst(cell);
+	entries = list_delete_ptr(entries, oldest);
+	pk_model_release(oldest->model);
+	pfree(oldest);
 }
