@@ -12,11 +12,14 @@ SELECT c.relname, c.relkind, a.attnum, a.attname, format_type(a.atttypid, a.attt
  WHERE c.relname LIKE 'polyko%' AND c.relkind IN ('v', 'c')
  ORDER BY c.relname COLLATE "C", a.attnum;
 
--- Every object says what it is.
+-- Every object says what it is (but for arrays and rows of views, members of their own from 16 on).
 SELECT pg_describe_object(d.classid, d.objid, 0) AS "no comment"
   FROM pg_depend d
   JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'polyko'
- WHERE d.deptype = 'e' AND obj_description(d.objid, d.classid::regclass::name) IS NULL;
+ WHERE d.deptype = 'e' AND obj_description(d.objid, d.classid::regclass::name) IS NULL
+   AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+                    WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid
+                      AND (t.typelem <> 0 OR c.relkind = 'v'));
 
 -- Administration is not for everybody.
 SELECT p.oid::regprocedure AS "not for everybody"
