@@ -31,6 +31,9 @@ static float q4_best_scale(const float *w);
 static float q4_error(const float *w, float scale);
 PK_INLINE Floats floats_select(Ints mask, Floats yes, Floats no);
 PK_INLINE float  q4_level(float w, float scale);
+static float     q8_item(const uint8_t *block, size_t lane, size_t k);
+static float     q4_item(const uint8_t *block, size_t lane, size_t k);
+static float     half_at(const uint8_t *p, size_t i);
 static void      pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols);
 
 const char *
@@ -144,10 +147,11 @@ find_bad(PkQuant quant, size_t n_cols, size_t n, const float *rows, size_t *bad_
 	return false;
 }
 
-static uint8_t *
-q8_at(uint8_t *block, size_t lane, size_t k)
+/* Where input k of a row lies in its block. */
+static size_t
+q8_offset(size_t lane, size_t k)
 {
-	return block + k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES + PK_Q8_SCALE_BYTES +
+	return k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES + PK_Q8_SCALE_BYTES +
 	       k % PK_Q8_GROUP / PK_QUAD * (PK_LANES * PK_QUAD) + lane * PK_QUAD + k % PK_QUAD;
 }
 
@@ -171,27 +175,27 @@ pack_q8_row(uint8_t *block, size_t lane, const float *row, size_t n_cols)
 			float level = i < n && scale > 0 ? nearbyintf(row[k0 + i] / scale) : 0;
 
 			level = level > 127 ? 127 : level < -127 ? -127 : level;
-			*q8_at(block, lane, k0 + i) = (uint8_t) ((int) level + PK_Q8_OFFSET);
+			block[q8_offset(lane, k0 + i)] = (uint8_t) ((int) level + PK_Q8_OFFSET);
 		}
 	}
 }
 
-/* The byte that holds input k, and the shift of its nibble. */
-static uint8_t *
-q4_at(uint8_t *block, size_t lane, size_t k, int *shift)
+/* The same for the byte that holds input k, and the shift of its nibble. */
+static size_t
+q4_offset(size_t lane, size_t k, int *shift)
 {
 	size_t quad = k % PK_Q4_GROUP / PK_QUAD;
 
 	*shift = quad % 2 == 0 ? 0 : 4;
-	return block + k / PK_Q4_GROUP * PK_Q4_GROUP_BYTES + PK_Q4_SCALE_BYTES +
-	       quad / 2 * PK_Q4_PIECE_BYTES + lane * PK_QUAD + k % PK_QUAD;
+	return k / PK_Q4_GROUP * PK_Q4_GROUP_BYTES + PK_Q4_SCALE_BYTES + quad / 2 * PK_Q4_PIECE_BYTES +
+	       lane * PK_QUAD + k % PK_QUAD;
 }
 
 static void
 put_nibble(uint8_t *block, size_t lane, size_t k, int value)
 {
 	int      shift;
-	uint8_t *at = q4_at(block, lane, k, &shift);
+	uint8_t *at = block + q4_offset(lane, k, &shift);
 
 	*at = (uint8_t) ((*at & (0xf0 >> shift)) | (value & 15) << shift);
 }
@@ -306,7 +310,7 @@ pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols)
 	for (size_t k = 0; k < n_groups * group; k++)
 	{
 		if (quant == PK_QUANT_Q8)
-			*q8_at(block, lane, k) = PK_Q8_OFFSET;
+			block[q8_offset(lane, k)] = PK_Q8_OFFSET;
 		else if (quant == PK_QUANT_Q4)
 			put_nibble(block, lane, k, PK_Q4_OFFSET);
 		else if (quant == PK_QUANT_F16)
@@ -331,39 +335,45 @@ pk_matrix_unpack_row(const PkMatrix *w, size_t row, float *out)
 	if (!block_size(w->quant, w->n_cols, &one))
 		return;
 
-	uint8_t *block = (uint8_t *) (uintptr_t) w->data + row / PK_LANES * one;
-	size_t   lane = row % PK_LANES;
+	const uint8_t *block = (const uint8_t *) w->data + row / PK_LANES * one;
+	size_t         lane = row % PK_LANES;
 
-	for (size_t k = 0; k < w->n_cols; k++)
+	if (w->quant == PK_QUANT_F32)
 	{
-		float    scale = 0;
-		uint16_t half = 0;
-		int      shift;
-
-		switch (w->quant)
-		{
-			case PK_QUANT_Q8:
-				memcpy(&scale, block + k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES + lane * sizeof(scale),
-				       sizeof(scale));
-				out[k] = scale * (float) (*q8_at(block, lane, k) - PK_Q8_OFFSET);
-				break;
-			case PK_QUANT_Q4:
-				memcpy(&half, block + k / PK_Q4_GROUP * PK_Q4_GROUP_BYTES + lane * sizeof(half),
-				       sizeof(half));
-				scale = pk_half_to_float(half);
-				{
-					const uint8_t *at = q4_at(block, lane, k, &shift);
-
-					out[k] = scale * (float) ((*at >> shift & 15) - PK_Q4_OFFSET);
-				}
-				break;
-			case PK_QUANT_F16:
-				memcpy(&half, block + (k * PK_LANES + lane) * sizeof(half), sizeof(half));
-				out[k] = pk_half_to_float(half);
-				break;
-			default:
-				memcpy(&out[k], block + (lane * w->n_cols + k) * sizeof(float), sizeof(float));
-				break;
-		}
+		memcpy(out, block + lane * w->n_cols * sizeof(float), w->n_cols * sizeof(float));
+		return;
 	}
+	for (size_t k = 0; k < w->n_cols; k++)
+		out[k] = w->quant == PK_QUANT_Q8   ? q8_item(block, lane, k)
+		         : w->quant == PK_QUANT_Q4 ? q4_item(block, lane, k)
+		                                   : half_at(block + k * PK_LANES * 2, lane);
+}
+
+static float
+q8_item(const uint8_t *block, size_t lane, size_t k)
+{
+	const uint8_t *group = block + k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES;
+	float          scale;
+
+	memcpy(&scale, group + lane * sizeof(scale), sizeof(scale));
+	return scale * (float) (block[q8_offset(lane, k)] - PK_Q8_OFFSET);
+}
+
+static float
+q4_item(const uint8_t *block, size_t lane, size_t k)
+{
+	const uint8_t *group = block + k / PK_Q4_GROUP * PK_Q4_GROUP_BYTES;
+	int            shift, stored = block[q4_offset(lane, k, &shift)];
+
+	return half_at(group, lane) * (float) ((stored >> shift & 15) - PK_Q4_OFFSET);
+}
+
+/* The i-th of the halves at p, which need not be aligned. */
+static float
+half_at(const uint8_t *p, size_t i)
+{
+	uint16_t half;
+
+	memcpy(&half, p + i * sizeof(half), sizeof(half));
+	return pk_half_to_float(half);
 }
