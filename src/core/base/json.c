@@ -23,7 +23,16 @@ struct PkJsonDoc
 	json_t *root;
 };
 
-static bool is_bomb(const char *text, size_t len);
+/* What is left of a text. */
+typedef struct Reading
+{
+	const char *text;
+	size_t      len;
+	PkCancel   *cancel;
+} Reading;
+
+static size_t read_more(void *buffer, size_t room, void *arg);
+static bool   is_bomb(const char *text, size_t len);
 
 static json_t *
 as_json(const PkJson *node)
@@ -40,6 +49,14 @@ as_node(const json_t *json)
 PkStatus
 pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, PkError *err)
 {
+	return pk_json_parse_long(text, len, what, NULL, out, err);
+}
+
+PkStatus
+pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *cancel,
+                   PkJsonDoc **out, PkError *err)
+{
+	Reading      reading = {text, len, cancel};
 	json_error_t problem;
 	void        *doc;
 
@@ -48,11 +65,14 @@ pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, P
 	PK_FORWARD(pk_calloc(1, sizeof(PkJsonDoc), &doc, err));
 
 	json_t *root =
-		json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
+		json_load_callback(read_more, &reading,
+	                       JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
 
 	if (root == NULL)
 	{
 		free(doc);
+		if (pk_cancel_is_set(cancel))
+			return pk_error(err, PK_CANCELLED, "reading %s was cancelled", what);
 		if (json_error_code(&problem) == json_error_out_of_memory)
 			return pk_error(err, PK_NO_MEMORY, "out of memory while reading %s", what);
 
@@ -65,6 +85,22 @@ pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, P
 	*out = doc;
 	(*out)->root = root;
 	return PK_OK;
+}
+
+/* What jansson asks for, 1 kB at a time. */
+static size_t
+read_more(void *buffer, size_t room, void *arg)
+{
+	Reading *reading = arg;
+	size_t   n = reading->len < room ? reading->len : room;
+
+	if (pk_cancel_poll(reading->cancel))
+		return (size_t) -1;
+	if (n > 0)
+		memcpy(buffer, reading->text, n);
+	reading->text += n;
+	reading->len -= n;
+	return n;
 }
 
 /* Counts brackets and commas outside of strings: at least as many as jansson would make nodes. */

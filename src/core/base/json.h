@@ -9,6 +9,7 @@
 #ifndef PK_JSON_H
 #define PK_JSON_H
 
+#include "core/base/cancel.h"
 #include "core/base/status.h"
 
 typedef struct PkJsonDoc PkJsonDoc;
@@ -29,6 +30,10 @@ typedef enum PkJsonType
 /* Parse text; what names the file in messages. PK_BAD_FILE when it is not JSON. */
 PkStatus      pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out,
                             PkError *err);
+/* The same for long texts: PK_CANCELLED when cancel (may be NULL; polled all the time) was seen. */
+PkStatus pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *cancel,
+                            PkJsonDoc **out, PkError *err);
+
 const PkJson *pk_json_root(const PkJsonDoc *doc);
 void          pk_json_free(PkJsonDoc *doc);
 

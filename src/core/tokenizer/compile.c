@@ -57,7 +57,7 @@ pk_tokenizer_compile(const char *json, size_t json_len, PkCancel *cancel, void *
 	if (json_len > MAX_JSON_BYTES)
 		return pk_error(err, PK_UNSUPPORTED, "tokenizer.json has %zu bytes, the limit is %zu",
 		                json_len, MAX_JSON_BYTES);
-	PK_FORWARD(pk_json_parse(json, json_len, "tokenizer.json", &doc, err));
+	PK_FORWARD(pk_json_parse_long(json, json_len, "tokenizer.json", cancel, &doc, err));
 
 	PkStatus status = build(&draft, pk_json_root(doc), blob, blob_size, err);
 

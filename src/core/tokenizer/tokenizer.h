@@ -17,8 +17,8 @@ typedef struct PkTokenizer PkTokenizer;
 /*
  * Compile json_len bytes of tokenizer.json to a blob (free() it). PK_BAD_FILE when it is broken
  * (holes in the ids, a merge of unknown tokens, ...), PK_UNSUPPORTED naming a part that we don't
- * run. PK_CANCELLED when cancel (may be NULL) was seen; it is polled every few milliseconds but
- * while the JSON is parsed. The same input gives the same bytes on every machine.
+ * run. PK_CANCELLED when cancel (may be NULL) was seen; it is polled every few milliseconds. The
+ * same input gives the same bytes on every machine.
  */
 PkStatus pk_tokenizer_compile(const char *json, size_t json_len, PkCancel *cancel, void **blob,
                               size_t *blob_size, PkError *err);
