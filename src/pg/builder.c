@@ -64,7 +64,7 @@ typedef struct PkpgOrder
 	PkpgBuild        build;
 	char             model[NAMEDATALEN];
 	pg_atomic_uint32 is_taken; /* the worker has attached and unpinned it */
-	pg_atomic_uint32 result; /* BuildResult; all below is valid once it is not pending */
+	pg_atomic_uint32 result;   /* BuildResult; all below is valid once it is not pending */
 	PkError          error;
 } PkpgOrder;
 
@@ -303,7 +303,7 @@ polyko_builder_main(Datum main_arg)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		                errmsg("polyko builder could not find its order")));
 
-	PkpgOrder  *order = dsm_segment_address(segment);
+	PkpgOrder *order = dsm_segment_address(segment);
 
 	pg_atomic_write_u32(&order->is_taken, true);
 	dsm_unpin_segment(DatumGetUInt32(main_arg));

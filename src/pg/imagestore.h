@@ -5,8 +5,8 @@
  * All names begin with pgsql_tmp_polyko_, because backup tools skip such files and each node builds
  * its own:
  *    ..._<fingerprint>-<quantization>-<layout>.img   an image; only ever made by rename, unlinked
- *    ..._<source key>.src                            sidecar: two lines, the fingerprint these files have
- *                                                    and their directory
+ *    ..._<source key>.src                            sidecar: two lines, the fingerprint these
+ * files have and their directory
  *    ..._<source key>-<quantization>.part            an image being built (.<pid>.part in a
  *                                                    parallel query)
  *    ..._<source key>-<quantization>.aside           a sidecar being written
@@ -42,10 +42,10 @@ extern void pkpg_part_path(const PkpgBuild *build, char *out);
 extern void pkpg_progress_path(const PkpgBuild *build, char *out);
 
 /* The fingerprint that the sidecar knows for these files; false if it knows none. */
-extern bool pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint);
+extern bool     pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint);
 /* The same for the sidecar file at path, with the directory it was made for. */
-extern bool pkpg_sidecar_parse(const char *path, PkHash128 *fingerprint,
-                               char source_dir[MAXPGPATH]);
+extern bool     pkpg_sidecar_parse(const char *path, PkHash128 *fingerprint,
+                                   char source_dir[MAXPGPATH]);
 extern PkStatus pkpg_sidecar_write(const PkpgBuild *build, PkHash128 fingerprint, PkError *err);
 
 /* True if the image of this fingerprint is there. */

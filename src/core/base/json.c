@@ -64,9 +64,8 @@ pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *can
 		return pk_error(err, PK_BAD_FILE, "%s has too many items", what);
 	PK_FORWARD(pk_calloc(1, sizeof(PkJsonDoc), &doc, err));
 
-	json_t *root =
-		json_load_callback(read_more, &reading,
-	                       JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
+	json_t *root = json_load_callback(
+		read_more, &reading, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &problem);
 
 	if (root == NULL)
 	{

@@ -28,8 +28,8 @@ typedef enum PkJsonType
 } PkJsonType;
 
 /* Parse text; what names the file in messages. PK_BAD_FILE when it is not JSON. */
-PkStatus      pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out,
-                            PkError *err);
+PkStatus pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out,
+                       PkError *err);
 /* The same for long texts: PK_CANCELLED when cancel (may be NULL; polled all the time) was seen. */
 PkStatus pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *cancel,
                             PkJsonDoc **out, PkError *err);
@@ -45,10 +45,10 @@ const PkJson *pk_json_at(const PkJson *array, size_t i);
 
 /* Walk an object: it = pk_json_first(o); it != NULL; it = pk_json_next(o, it). File order. */
 typedef struct PkJsonMember PkJsonMember;
-const PkJsonMember *pk_json_first(const PkJson *object);
-const PkJsonMember *pk_json_next(const PkJson *object, const PkJsonMember *it);
-const char         *pk_json_member_key(const PkJsonMember *it, size_t *len);
-const PkJson       *pk_json_member_value(const PkJsonMember *it);
+const PkJsonMember         *pk_json_first(const PkJson *object);
+const PkJsonMember         *pk_json_next(const PkJson *object, const PkJsonMember *it);
+const char                 *pk_json_member_key(const PkJsonMember *it, size_t *len);
+const PkJson               *pk_json_member_value(const PkJsonMember *it);
 
 /* String bytes (UTF-8, may hold NUL, ends with one) or NULL; len may be NULL. */
 const char *pk_json_string(const PkJson *node, size_t *len);

@@ -11,18 +11,18 @@
 typedef enum PkStatus
 {
 	PK_OK = 0,
-	PK_BAD_ARGUMENT, /* 22023: an option or argument out of range */
-	PK_BAD_TEXT,     /* 22021: input is not valid UTF-8 */
-	PK_TOO_LONG,     /* 54000: does not fit the context */
-	PK_NO_FILE,      /* 58P01: a file or directory is missing */
+	PK_BAD_ARGUMENT,  /* 22023: an option or argument out of range */
+	PK_BAD_TEXT,      /* 22021: input is not valid UTF-8 */
+	PK_TOO_LONG,      /* 54000: does not fit the context */
+	PK_NO_FILE,       /* 58P01: a file or directory is missing */
 	PK_NO_PERMISSION, /* 42501: the operating system refused */
-	PK_BAD_FILE,     /* XX001: a checkpoint or image is corrupt */
-	PK_UNSUPPORTED,  /* 0A000: something we don't run, named */
-	PK_IO,           /* 58030: read or write failed */
-	PK_NO_DISK,      /* 53100 */
-	PK_NO_MEMORY,    /* 53200 */
-	PK_CANCELLED,    /* 57014: the caller's cancel flag was seen */
-	PK_INTERNAL,     /* XX000: our own mistake; ends the request, not the server */
+	PK_BAD_FILE,      /* XX001: a checkpoint or image is corrupt */
+	PK_UNSUPPORTED,   /* 0A000: something we don't run, named */
+	PK_IO,            /* 58030: read or write failed */
+	PK_NO_DISK,       /* 53100 */
+	PK_NO_MEMORY,     /* 53200 */
+	PK_CANCELLED,     /* 57014: the caller's cancel flag was seen */
+	PK_INTERNAL,      /* XX000: our own mistake; ends the request, not the server */
 	PK_N_STATUS
 } PkStatus;
 
@@ -51,21 +51,21 @@ PkStatus pk_error_errno(PkError *err, int saved_errno, const char *format, ...) 
  */
 const char *pk_error_quote(char *dst, size_t size, const char *src, size_t len);
 
-#define PK_FORWARD(expression) \
-	do \
-	{ \
+#define PK_FORWARD(expression)                 \
+	do                                         \
+	{                                          \
 		PkStatus pk_forwarded_ = (expression); \
-		if (pk_forwarded_ != PK_OK) \
-			return pk_forwarded_; \
+		if (pk_forwarded_ != PK_OK)            \
+			return pk_forwarded_;              \
 	} while (0)
 
 /* The same for functions with one exit label; needs a local "PkStatus status". */
 #define PK_FORWARD_TO(label, expression) \
-	do \
-	{ \
-		status = (expression); \
-		if (status != PK_OK) \
-			goto label; \
+	do                                   \
+	{                                    \
+		status = (expression);           \
+		if (status != PK_OK)             \
+			goto label;                  \
 	} while (0)
 
 #endif

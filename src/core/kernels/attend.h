@@ -47,11 +47,13 @@ pk_body_score_block(const PkAttend *a, const char *keys, size_t item_bytes, PkLo
 		for (size_t c = 0; c < PK_CHAINS; c++)
 			chain[c] = chain[c] + a->q[d + c] * load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
 	for (; d < D; d++)
-		chain[d % PK_CHAINS] = chain[d % PK_CHAINS] + a->q[d] * load16(keys + d * PK_KV_BLOCK * item_bytes);
+		chain[d % PK_CHAINS] =
+			chain[d % PK_CHAINS] + a->q[d] * load16(keys + d * PK_KV_BLOCK * item_bytes);
 	return ((chain[0] + chain[1]) + (chain[2] + chain[3])) * a->scale;
 }
 
-/* Scores of all keys to a->scores; positions that are not seen get -infinity. Returns the maximum. */
+/* Scores of all keys to a->scores; positions that are not seen get -infinity. Returns the maximum.
+ */
 PK_INLINE float
 pk_body_scores(const PkAttend *a, size_t item_bytes, PkLoad16Fn load16)
 {

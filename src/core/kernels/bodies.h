@@ -19,7 +19,6 @@
 typedef float   PkV16 __attribute__((vector_size(64)));
 typedef int32_t PkI16 __attribute__((vector_size(64)));
 
-
 PK_INLINE PkV16
 pk_v_all(float x)
 {
@@ -176,20 +175,21 @@ pk_v_gelu_tanh(PkV16 x)
 	return 0.5f * x * (1.0f + t);
 }
 
-/* y[i] = f(...) for whole vectors and a last part that is padded; v and rest name the loop's state. */
-#define PK_MAP(n, body) \
-	do \
-	{ \
-		for (size_t i = 0; i + PK_LANES <= (n); i += PK_LANES) \
-		{ \
-			const size_t n_here = PK_LANES; \
-			body \
-		} \
-		if ((n) % PK_LANES != 0) \
-		{ \
+/* y[i] = f(...) for whole vectors and a last part that is padded; v and rest name the loop's state.
+ */
+#define PK_MAP(n, body)                                                     \
+	do                                                                      \
+	{                                                                       \
+		for (size_t i = 0; i + PK_LANES <= (n); i += PK_LANES)              \
+		{                                                                   \
+			const size_t n_here = PK_LANES;                                 \
+			body                                                            \
+		}                                                                   \
+		if ((n) % PK_LANES != 0)                                            \
+		{                                                                   \
 			const size_t i = (n) - (n) % PK_LANES, n_here = (n) % PK_LANES; \
-			body \
-		} \
+			body                                                            \
+		}                                                                   \
 	} while (0)
 
 PK_INLINE void
@@ -213,9 +213,9 @@ pk_body_gelu_tanh(float *x, size_t n)
 PK_INLINE void
 pk_body_add(float *y, const float *x, size_t n)
 {
-	PK_MAP(n, pk_v_store_n(y + i,
-	                       pk_v_load_n(y + i, n_here, 0.0f) + pk_v_load_n(x + i, n_here, 0.0f),
-	                       n_here););
+	PK_MAP(n,
+	       pk_v_store_n(y + i, pk_v_load_n(y + i, n_here, 0.0f) + pk_v_load_n(x + i, n_here, 0.0f),
+	                    n_here););
 }
 
 PK_INLINE void
@@ -277,11 +277,10 @@ pk_body_layernorm(float *out, const float *x, const float *gain, const float *bi
 
 	float rstd = 1.0f / sqrtf(pk_v_sum(sum) / (float) n + eps);
 
-	PK_MAP(n, PkV16 norm = (pk_v_load_n(x + i, n_here, 0.0f) - mean) * rstd;
-	       pk_v_store_n(out + i,
-	                    norm * pk_v_load_n(gain + i, n_here, 0.0f) +
-	                        pk_v_load_n(bias + i, n_here, 0.0f),
-	                    n_here););
+	PK_MAP(n, PkV16 norm = (pk_v_load_n(x + i, n_here, 0.0f) - mean) * rstd; pk_v_store_n(
+			   out + i,
+			   norm * pk_v_load_n(gain + i, n_here, 0.0f) + pk_v_load_n(bias + i, n_here, 0.0f),
+			   n_here););
 }
 
 PK_INLINE void
@@ -291,10 +290,8 @@ pk_body_rope(float *x, const float *cos, const float *sin, size_t n_rot)
 	float *y = x + half;
 
 	PK_MAP(half, PkV16 a = pk_v_load_n(x + i, n_here, 0.0f);
-	       PkV16 b = pk_v_load_n(y + i, n_here, 0.0f);
-	       PkV16 c = pk_v_load_n(cos + i, n_here, 0.0f);
-	       PkV16 s = pk_v_load_n(sin + i, n_here, 0.0f);
-	       pk_v_store_n(x + i, a * c - b * s, n_here);
+	       PkV16 b = pk_v_load_n(y + i, n_here, 0.0f); PkV16 c = pk_v_load_n(cos + i, n_here, 0.0f);
+	       PkV16 s = pk_v_load_n(sin + i, n_here, 0.0f); pk_v_store_n(x + i, a * c - b * s, n_here);
 	       pk_v_store_n(y + i, b * c + a * s, n_here););
 }
 

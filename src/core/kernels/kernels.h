@@ -30,8 +30,8 @@
 typedef struct PkActs
 {
 	size_t       n_tokens;
-	size_t       n_cols;   /* K */
-	const float *x;        /* (T, K), stride x_stride floats: used by f16 and f32 */
+	size_t       n_cols; /* K */
+	const float *x;      /* (T, K), stride x_stride floats: used by f16 and f32 */
 	size_t       x_stride;
 	size_t       n_groups; /* K_pad / group */
 	int8_t      *q;        /* (T, K_pad), in [-127, 127] */
@@ -52,10 +52,10 @@ typedef struct PkGemm
 /* Attention of one query head over the KV blocks of its sequence. */
 typedef struct PkAttend
 {
-	const float       *q;      /* (D), aligned; already rotated */
+	const float       *q; /* (D), aligned; already rotated */
 	size_t             head_size;
-	size_t             n_keys; /* keys 0 to n_keys - 1 are seen (position of the query + 1) */
-	float              scale;  /* 1 / sqrt(D) */
+	size_t             n_keys;   /* keys 0 to n_keys - 1 are seen (position of the query + 1) */
+	float              scale;    /* 1 / sqrt(D) */
 	const void *const *k_blocks; /* each (D, PK_KV_BLOCK): position is the fast index */
 	const void *const *v_blocks; /* each (PK_KV_BLOCK, D) */
 	float             *scores;   /* scratch, aligned, n_keys rounded up to PK_KV_BLOCK */
@@ -64,7 +64,7 @@ typedef struct PkAttend
 
 typedef struct PkKernels
 {
-	const char *name;  /* of the highest tier in this table: "scalar", "avx2", "avx512", "vnni"... */
+	const char *name; /* of the highest tier in this table: "scalar", "avx2", "avx512", "vnni"... */
 	uint32_t    needs; /* PK_CPU_* bits, all required */
 
 	/* Products. q8 and q4: identical bits everywhere; f16: tier. f32 is not here: see blas.h. */
@@ -97,13 +97,13 @@ typedef struct PkKernels
 	void (*f32_to_f16)(uint16_t *out, const float *x, size_t n); /* to nearest even */
 	void (*f16_to_f32)(float *out, const uint16_t *x, size_t n);
 
-	void  (*add)(float *y, const float *x, size_t n);            /* y += x */
-	void  (*scale)(float *y, float factor, size_t n);            /* y *= factor */
+	void (*add)(float *y, const float *x, size_t n); /* y += x */
+	void (*scale)(float *y, float factor, size_t n); /* y *= factor */
 	float (*sum_squares)(const float *x, size_t n);
-	float (*max)(const float *x, size_t n);                      /* n > 0, no NaN */
-	float (*sum_exp)(const float *x, float shift, size_t n);     /* sum of exp(x[i] - shift) */
+	float (*max)(const float *x, size_t n);                  /* n > 0, no NaN */
+	float (*sum_exp)(const float *x, float shift, size_t n); /* sum of exp(x[i] - shift) */
 	/* out[i] = exp(x[i] - shift); out may be x */
-	void  (*exp_shifted)(float *out, const float *x, float shift, size_t n);
+	void (*exp_shifted)(float *out, const float *x, float shift, size_t n);
 } PkKernels;
 
 /* What a processor can do, asked once at run time: CPUID (or HWCAP) and the system's part. */

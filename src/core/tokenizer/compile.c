@@ -410,7 +410,8 @@ is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t 
 		return PK_OK;
 	}
 	PK_FORWARD(pk_bpe_word(bpe, view, view->word_text + view->word_offsets[id],
-	                       view->word_offsets[id + 1] - view->word_offsets[id], draft->cancel, err));
+	                       view->word_offsets[id + 1] - view->word_offsets[id], draft->cancel,
+	                       err));
 	*is_whole = bpe->n == 1 && bpe->ids[0] == id;
 	return PK_OK;
 }

@@ -302,8 +302,7 @@ test_cancel(void)
 		Asked stop = {.stop_at = 1 + i * (n - 1) / 19};
 
 		cancel = (PkCancel){.poll = ask, .poll_arg = &stop};
-		n_heeded +=
-			pk_tokenizer_compile(text, len, &cancel, &blob, &size, &err) == PK_CANCELLED;
+		n_heeded += pk_tokenizer_compile(text, len, &cancel, &blob, &size, &err) == PK_CANCELLED;
 	}
 	is_int(n_heeded, 20, "a cancel is heeded wherever it comes");
 	free(text);
