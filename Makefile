@@ -41,6 +41,9 @@ LIBS_CORE = -ljansson -lxxhash -licui18n -licuuc -lm -lpthread -ldl
 SHLIB_LINK = $(LIBS_CORE)
 
 WERROR_FLAG = $(if $(WERROR),-Werror)
+# clang warns of options and attributes that the server's build found for gcc.
+WARNINGS_CC = $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option \
+	-Wno-ignored-optimization-argument -Wno-ignored-attributes)
 EXTRA_CLEAN = build dist $(OBJS:.o=.d) $(CLI_OBJS) $(CLI_OBJS:.o=.d) output_iso tmp_check results \
 	regression.diffs regression.out
 
@@ -77,11 +80,6 @@ else
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(PGXS),)
 include $(PGXS)
-
-# clang reads the server's gcc options with a warning for each that it does not know.
-ifneq ($(findstring clang,$(CC)),)
-WARNINGS_CC = -Wno-unknown-warning-option -Wno-ignored-optimization-argument
-endif
 
 # Core is compiled without the server's include path and options: a PostgreSQL header in core is an
 # error, and -ffp-contract=off with plain c11 keeps q8 and q4 the same in every compiler.

@@ -7,11 +7,18 @@
 #include "../tap.h"
 #include "core/base/alloc.h"
 
-/* AddressSanitizer stops at sizes that overflow, where malloc says no. */
+/* The sanitizers stop at sizes that overflow, where malloc says no. */
 const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
 
 const char *
 __asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+const char *
+__tsan_default_options(void)
 {
 	return "allocator_may_return_null=1";
 }
