@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -106,17 +106,15 @@ static List *
 list_files(void)
 {
 	List          *files = NIL;
-	DIR           *dir = opendir(pkpg_image_directory);
+	DIR           *dir = AllocateDir(pkpg_image_directory);
 	struct dirent *entry;
 
-	if (dir == NULL && errno != ENOENT)
-		ereport(ERROR, (errcode_for_file_access(),
-		                errmsg("could not open image directory \"%s\": %m", pkpg_image_directory)));
-	while (dir != NULL && (entry = readdir(dir)) != NULL)
+	if (dir == NULL && errno == ENOENT)
+		return NIL;
+	while ((entry = ReadDir(dir, pkpg_image_directory)) != NULL)
 		if (strncmp(entry->d_name, PKPG_FILE_PREFIX, strlen(PKPG_FILE_PREFIX)) == 0)
 			files = lappend(files, pstrdup(entry->d_name));
-	if (dir != NULL)
-		closedir(dir);
+	FreeDir(dir);
 	return files;
 }
 
