@@ -1,6 +1,7 @@
 /*
  * unicode.h
- *    What the tokenizer needs of Unicode. unicode.c is the only file that knows ICU.
+ *    What the tokenizer needs of ICU: unicode.c (classes), normalize.c and regex.c, the only files
+ *    that know it.
  */
 #ifndef PK_UNICODE_H
 #define PK_UNICODE_H
@@ -39,6 +40,9 @@ bool pk_char_is_numeric(uint32_t code);
 
 /* Part of a word: Alphabetic, Mark, Decimal_Number, Connector_Punctuation or Join_Control. */
 bool pk_char_is_word(uint32_t code);
+
+/* Assigned after this version of Unicode. */
+bool pk_char_is_newer(uint32_t code, int version);
 
 typedef enum PkNormalForm
 {
