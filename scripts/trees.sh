@@ -104,7 +104,7 @@ fill_arm64() {
 	run_in_tree dpkg --add-architecture arm64
 	tree_apt update
 	tree_apt install -y make perl gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static \
-		libjansson-dev:arm64 libxxhash-dev:arm64 libicu-dev:arm64
+		libjansson-dev:arm64 libxxhash-dev:arm64 libicu-dev:arm64 libopenblas0-pthread:arm64
 }
 
 # --kill-child: nothing of the tree outlives this command.
