@@ -80,6 +80,7 @@ main(void)
 	diag("seed %d", SEED);
 	setenv("OPENBLAS_NUM_THREADS", "7", 1);
 
+	int      n_threads = count_threads(); /* an emulator has its own */
 	PkStatus status = pk_blas_load(&err);
 
 	is_str(getenv("OPENBLAS_NUM_THREADS"), "7", "the environment stays as it was");
@@ -92,7 +93,7 @@ main(void)
 	}
 	is_int(status, PK_OK, "OpenBLAS is loaded");
 	is_int(pk_blas_load(&err), PK_OK, "also a second time");
-	is_int(count_threads(), 1, "and has started no thread");
+	is_int(count_threads(), n_threads, "and has started no thread");
 	for (size_t i = 0; i < PK_LENGTH(shapes); i++)
 	{
 		is_near(worst_error(shapes[i][0], shapes[i][1], shapes[i][2], true), 0, TOL_SUM,
