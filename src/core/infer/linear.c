@@ -11,8 +11,9 @@
 
 /* Tiles that each thread should get at least, so that none waits long for the other. */
 #define TILES_PER_THREAD 4
-/* Kernels work on this many tokens at a time. */
-#define TOKEN_STEP 8
+/* Kernels work on 2 to 8 tokens and on panels of 4 row blocks at a time. */
+#define TOKEN_STEP 24
+#define PANEL_BLOCKS 4
 
 typedef struct LinearWork
 {
@@ -66,6 +67,8 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t fair = pk_n_tiles(work.n_blocks, TILES_PER_THREAD * pk_pool_n_threads(compute->pool));
 
 	work.tile_blocks = pk_tile_items(budget, per_token * work.tile_tokens, fair);
+	if (compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS)
+		work.tile_blocks = pk_n_tiles(work.tile_blocks, PANEL_BLOCKS) * PANEL_BLOCKS;
 	return work;
 }
 
