@@ -213,11 +213,11 @@ make_cache(Bench *bench)
 		(b % 2 == 0 ? bench->k_blocks : bench->v_blocks)[b / 2] = cache + b * n_items;
 	}
 	pk_pages_free(block, n_items * sizeof(float));
-	bench->q = pages(HEAD_SIZE * sizeof(float));
+	bench->q = pages(PK_ATTEND_QUERIES * HEAD_SIZE * sizeof(float));
 	for (size_t i = 0; i < HEAD_SIZE; i++)
 		bench->q[i] = (float) pk_rng_uniform(3, i) - 0.5f;
-	bench->scores = pages(MAX_KEYS * sizeof(float));
-	bench->out = pages(HEAD_SIZE * sizeof(float));
+	bench->scores = pages(PK_ATTEND_QUERIES * MAX_KEYS * sizeof(float));
+	bench->out = pages(PK_ATTEND_QUERIES * HEAD_SIZE * sizeof(float));
 }
 
 /* Seconds of the fastest run. */
@@ -361,7 +361,7 @@ bench_attention(Bench *bench)
 		Job    job = {.bench = bench, .n_keys = n_keys[i]};
 		double s = measure(bench, attend_tile, &job, N_HEADS, 1);
 
-		printf(" %8.1f", s * 1e6);
+		printf(" %8.1f", s * 1e6 / PK_ATTEND_QUERIES);
 	}
 	printf("\n");
 }
@@ -371,8 +371,17 @@ attend_tile(void *arg, size_t thread, size_t tile)
 {
 	Job     *job = arg;
 	Bench   *b = job->bench;
-	PkAttend a = {b->q,        HEAD_SIZE,   job->n_keys, 1.0f / sqrtf(HEAD_SIZE),
-	              b->k_blocks, b->v_blocks, b->scores,   b->out};
+	PkAttend a = {.n_queries = PK_ATTEND_QUERIES,
+	              .q = b->q,
+	              .q_stride = HEAD_SIZE,
+	              .head_size = HEAD_SIZE,
+	              .n_keys = job->n_keys - PK_ATTEND_QUERIES + 1,
+	              .scale = 1.0f / sqrtf(HEAD_SIZE),
+	              .k_blocks = b->k_blocks,
+	              .v_blocks = b->v_blocks,
+	              .scores = b->scores,
+	              .score_stride = MAX_KEYS,
+	              .out = b->out};
 
 	(void) thread, (void) tile;
 	b->kernels.attend_f16(&a);

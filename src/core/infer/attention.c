@@ -28,7 +28,8 @@ static void   store_keys(const AttentionWork *work, const float *k, size_t t, fl
 static void   store_values(const AttentionWork *work, const float *v, size_t t, float *row);
 static size_t attend_tokens(const PkCompute *compute, const AttentionWork *work);
 static void   attend_tile(void *arg, size_t thread, size_t tile);
-static void   attend_one(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t head);
+static void   attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n,
+                          size_t head);
 static void   point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq,
                               size_t n_keys, size_t head);
 
@@ -174,11 +175,15 @@ attend_tile(void *arg, size_t thread, size_t tile)
 		const PkKvSeq *seq = batch->seq[t];
 		size_t         last = t;
 
-		while (last + 1 < end && batch->seq[last + 1] == seq)
+		while (last + 1 < end && batch->seq[last + 1] == seq &&
+		       batch->pos[last + 1] == batch->pos[last] + 1)
 			last++;
 		point_to_blocks(work, space, seq, (size_t) batch->pos[last] + 1, head);
-		for (; t <= last; t++)
-			attend_one(work, space, t, head);
+		for (size_t n; t <= last; t += n)
+		{
+			n = last + 1 - t < PK_ATTEND_QUERIES ? last + 1 - t : PK_ATTEND_QUERIES;
+			attend_some(work, space, t, n, head);
+		}
 	}
 }
 
@@ -195,28 +200,37 @@ point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *
 	}
 }
 
-/* Heads need not be a multiple of the alignment, so q and the result pass through scratch. */
+/*
+ * n tokens from t on, at consecutive positions. Heads need not be a multiple of the alignment, so
+ * q and the result pass through scratch.
+ */
 static void
-attend_one(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t head)
+attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n, size_t head)
 {
 	const PkBatch *batch = work->attention->batch;
 	PkWorkspace   *shared = work->attention->space;
 	size_t         offset = head * work->head_size;
-	PkAttend       attend = {.q = space->q,
+	PkAttend       attend = {.n_queries = n,
+	                         .q = space->q,
+	                         .q_stride = space->head_stride,
 	                         .head_size = work->head_size,
 	                         .n_keys = (size_t) batch->pos[t] + 1,
 	                         .scale = work->scale,
 	                         .k_blocks = space->k_blocks,
 	                         .v_blocks = space->v_blocks,
 	                         .scores = space->scores,
+	                         .score_stride = space->score_stride,
 	                         .out = space->out};
 
-	memcpy(space->q, shared->qkv + t * shared->qkv_stride + offset,
-	       work->head_size * sizeof(float));
+	for (size_t i = 0; i < n; i++)
+		memcpy(space->q + i * space->head_stride,
+		       shared->qkv + (t + i) * shared->qkv_stride + offset,
+		       work->head_size * sizeof(float));
 	if (pk_kv_is_f32(batch->seq[t]->cache))
 		work->kernels->attend_f32(&attend);
 	else
 		work->kernels->attend_f16(&attend);
-	memcpy(shared->normed + t * shared->e_stride + offset, space->out,
-	       work->head_size * sizeof(float));
+	for (size_t i = 0; i < n; i++)
+		memcpy(shared->normed + (t + i) * shared->e_stride + offset,
+		       space->out + i * space->head_stride, work->head_size * sizeof(float));
 }

@@ -7,7 +7,7 @@
 #include "core/base/alloc.h"
 #include "core/infer/workspace.h"
 
-#define MAX_GROUP ((size_t) 64) /* of pk_quant_group() */
+#define MAX_GROUP ((size_t) 128) /* of pk_quant_group() */
 #define MIN_GROUP ((size_t) 32)
 
 /* base NULL: only count. */
@@ -115,9 +115,11 @@ lay_out_threads(PkWorkspace *space, Cut *cut)
 	{
 		PkThreadSpace *thread = &space->threads[i];
 
-		thread->q = take(cut, 1, d_pad, sizeof(float));
-		thread->out = take(cut, 1, d_pad, sizeof(float));
-		thread->scores = take(cut, 1, n_keys, sizeof(float));
+		thread->head_stride = d_pad;
+		thread->score_stride = n_keys;
+		thread->q = take(cut, PK_ATTEND_QUERIES, d_pad, sizeof(float));
+		thread->out = take(cut, PK_ATTEND_QUERIES, d_pad, sizeof(float));
+		thread->scores = take(cut, PK_ATTEND_QUERIES, n_keys, sizeof(float));
 		thread->k_blocks = take(cut, 1, n_keys / PK_KV_BLOCK, sizeof(void *));
 		thread->v_blocks = take(cut, 1, n_keys / PK_KV_BLOCK, sizeof(void *));
 		thread->row = take(cut, 1, space->e_stride, sizeof(float));

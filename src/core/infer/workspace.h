@@ -26,10 +26,11 @@ typedef struct PkWorkShape
 /* Of one thread. */
 typedef struct PkThreadSpace
 {
-	float       *q;        /* (D) */
-	float       *out;      /* (D) */
-	float       *scores;   /* (context) */
-	const void **k_blocks; /* (blocks of the context) */
+	size_t       head_stride, score_stride; /* floats */
+	float       *q;                         /* (PK_ATTEND_QUERIES, D) */
+	float       *out;                       /* (PK_ATTEND_QUERIES, D) */
+	float       *scores;                    /* (PK_ATTEND_QUERIES, context) */
+	const void **k_blocks;                  /* (blocks of the context) */
 	const void **v_blocks;
 	float       *row; /* (E), keys or values on their way to the cache */
 } PkThreadSpace;

@@ -23,8 +23,23 @@ load16_f16(const void *items)
 	return v;
 }
 
+PK_INLINE PkV16
+fma16(float x, PkV16 v, PkV16 sum)
+{
+	float32x4_t parts[4], sums[4];
+
+	memcpy(parts, &v, sizeof(v));
+	memcpy(sums, &sum, sizeof(sum));
+	for (size_t i = 0; i < 4; i++)
+		sums[i] = vfmaq_n_f32(sums[i], parts[i], x);
+	memcpy(&sum, sums, sizeof(sum));
+	return sum;
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
+#define PK_WRAP_FMA fma16
+#define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
 /* 4 rows at a time: widen to 16 bits, multiply to 32, add the four inputs of each row. */
@@ -72,7 +87,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
-#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16, fma16)
 
 static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)

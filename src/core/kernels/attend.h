@@ -1,11 +1,14 @@
 /*
  * attend.h
- *    Attention of one query head, force-inlined like bodies.h.
+ *    Attention of one head, force-inlined like bodies.h.
  *
  * Two passes over blocks of PK_KV_BLOCK positions that start at fixed places. Scores: positions
  * are the lanes; the sum over d runs in four chains (d mod 4), added ((0 + 1) + (2 + 3)). Values:
- * dimensions are the lanes; positions are added in order. So a query gives the same bits whatever
- * chunk it came in.
+ * dimensions are the lanes; positions are added in order. Products are fused with the sums in every
+ * tier. So a query gives the same bits whatever chunk it came in.
+ *
+ * n queries go through the keys together, so that a key is read and widened once for all of them;
+ * n is a constant of the instance.
  */
 #ifndef PK_ATTEND_H
 #define PK_ATTEND_H
@@ -17,6 +20,8 @@
 /* 16 items of the cache's format as floats. */
 typedef PkV16 (*PkLoad16Fn)(const void *items);
 typedef float (*PkLoad1Fn)(const void *items, size_t i);
+/* x * v + sum, rounded once. */
+typedef PkV16 (*PkFmaFn)(float x, PkV16 v, PkV16 sum);
 
 PK_INLINE PkV16
 pk_load16_f32(const void *items)
@@ -36,104 +41,193 @@ pk_load1_f16(const void *items, size_t i)
 	return pk_half_to_float(((const uint16_t *) items)[i]);
 }
 
-PK_INLINE PkV16
-pk_body_score_block(const PkAttend *a, const char *keys, size_t item_bytes, PkLoad16Fn load16)
+/* Scores of one block of keys for n queries from q on. */
+PK_INLINE void
+pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *keys,
+                    size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma, PkV16 *score)
 {
 	size_t D = a->head_size;
-	PkV16  chain[PK_CHAINS] = {{0}, {0}, {0}, {0}};
+	PkV16  chain[PK_ATTEND_QUERIES][PK_CHAINS];
 	size_t d = 0;
 
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+		chain[i][0] = chain[i][1] = chain[i][2] = chain[i][3] = pk_v_all(0.0f);
 	for (; d + PK_CHAINS <= D; d += PK_CHAINS)
+#pragma GCC unroll 4
 		for (size_t c = 0; c < PK_CHAINS; c++)
-			chain[c] = chain[c] + a->q[d + c] * load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
-	for (; d < D; d++)
-		chain[d % PK_CHAINS] =
-			chain[d % PK_CHAINS] + a->q[d] * load16(keys + d * PK_KV_BLOCK * item_bytes);
-	return ((chain[0] + chain[1]) + (chain[2] + chain[3])) * a->scale;
-}
-
-/* Scores of all keys to a->scores; positions that are not seen get -infinity. Returns the maximum.
- */
-PK_INLINE float
-pk_body_scores(const PkAttend *a, size_t item_bytes, PkLoad16Fn load16)
-{
-	PkV16 most = pk_v_all(-INFINITY);
-
-	for (size_t b = 0; b * PK_KV_BLOCK < a->n_keys; b++)
-	{
-		PkV16  score = pk_body_score_block(a, a->k_blocks[b], item_bytes, load16);
-		size_t n_here = a->n_keys - b * PK_KV_BLOCK;
-
-		if (n_here < PK_KV_BLOCK)
 		{
-			float seen[PK_KV_BLOCK];
+			PkV16 key = load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
 
-			memcpy(seen, &score, sizeof(seen));
-			score = pk_v_load_n(seen, n_here, -INFINITY);
+#pragma GCC unroll 4
+			for (size_t i = 0; i < n; i++)
+				chain[i][c] = fma(q[i * a->q_stride + d + c], key, chain[i][c]);
 		}
-		pk_v_store(a->scores + b * PK_KV_BLOCK, score);
-		most = pk_v_select(score > most, score, most);
-	}
-	return pk_v_max(most);
+#pragma GCC unroll 3
+	for (size_t c = 0; c < PK_CHAINS - 1; c++)
+		if (d + c < D)
+		{
+			PkV16 key = load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
+
+#pragma GCC unroll 4
+			for (size_t i = 0; i < n; i++)
+				chain[i][c] = fma(q[i * a->q_stride + d + c], key, chain[i][c]);
+		}
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+		score[i] = ((chain[i][0] + chain[i][1]) + (chain[i][2] + chain[i][3])) * a->scale;
 }
 
-/* Sum of p[pos] * v[pos][d] for N vectors of dimensions from d0 on. */
+/* Scores of all keys; positions that a query doesn't see get -infinity. most: the maxima. */
+PK_INLINE void
+pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkLoad16Fn load16,
+               PkFmaFn fma, float *most)
+{
+	size_t n_keys = a->n_keys + first; /* of the first; the last sees n - 1 more */
+	PkV16  high[PK_ATTEND_QUERIES];
+
+	for (size_t i = 0; i < n; i++)
+		high[i] = pk_v_all(-INFINITY);
+	for (size_t b = 0; b * PK_KV_BLOCK < n_keys + n - 1; b++)
+	{
+		PkV16 score[PK_ATTEND_QUERIES];
+
+		pk_body_score_block(a, a->q + first * a->q_stride, n, a->k_blocks[b], item_bytes, load16,
+		                    fma, score);
+		for (size_t i = 0; i < n; i++)
+		{
+			size_t n_seen = n_keys + i > b * PK_KV_BLOCK ? n_keys + i - b * PK_KV_BLOCK : 0;
+
+			if (n_seen < PK_KV_BLOCK)
+			{
+				float seen[PK_KV_BLOCK];
+
+				pk_v_store(seen, score[i]);
+				score[i] = pk_v_load_n(seen, n_seen, -INFINITY);
+			}
+			pk_v_store(a->scores + i * a->score_stride + b * PK_KV_BLOCK, score[i]);
+			high[i] = pk_v_select(score[i] > high[i], score[i], high[i]);
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		most[i] = pk_v_max(high[i]);
+}
+
+/* Sum of p[pos] * v[pos][d] for vectors of dimensions from d0 on. */
 #define PK_VALUE_VECTORS 4
 
 PK_INLINE void
-pk_body_values(const PkAttend *a, size_t d0, size_t n_vectors, float inverse, size_t item_bytes,
-               PkLoad16Fn load16)
+pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_vectors,
+               const float *inverse, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma)
 {
-	PkV16 sum[PK_VALUE_VECTORS] = {{0}, {0}, {0}, {0}};
+	size_t n_keys = a->n_keys + first;
+	PkV16  sum[PK_ATTEND_QUERIES][PK_VALUE_VECTORS];
+	size_t pos = 0;
 
-	for (size_t pos = 0; pos < a->n_keys; pos++)
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 4
+		for (size_t v = 0; v < n_vectors; v++)
+			sum[i][v] = pk_v_all(0.0f);
+	for (; pos < n_keys; pos++)
 	{
 		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
 		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
 
-		for (size_t i = 0; i < n_vectors; i++)
-			sum[i] = sum[i] + a->scores[pos] * load16(row + i * PK_LANES * item_bytes);
+#pragma GCC unroll 4
+		for (size_t v = 0; v < n_vectors; v++)
+		{
+			PkV16 value = load16(row + v * PK_LANES * item_bytes);
+
+#pragma GCC unroll 4
+			for (size_t i = 0; i < n; i++)
+				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
+		}
 	}
-	for (size_t i = 0; i < n_vectors; i++)
-		pk_v_store(a->out + d0 + i * PK_LANES, sum[i] * inverse);
+	/* the last positions are seen by the later queries only */
+#pragma GCC unroll 3
+	for (size_t k = 1; k < n; k++, pos++)
+	{
+		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
+		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
+
+#pragma GCC unroll 4
+		for (size_t v = 0; v < n_vectors; v++)
+		{
+			PkV16 value = load16(row + v * PK_LANES * item_bytes);
+
+#pragma GCC unroll 4
+			for (size_t i = k; i < n; i++)
+				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
+		}
+	}
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 4
+		for (size_t v = 0; v < n_vectors; v++)
+			pk_v_store(a->out + (first + i) * a->q_stride + d0 + v * PK_LANES,
+			           sum[i][v] * inverse[i]);
 }
 
 PK_INLINE void
-pk_body_value_rest(const PkAttend *a, size_t d0, float inverse, PkLoad1Fn load1)
+pk_body_value_rest(const PkAttend *a, size_t query, size_t d0, const float *scores, float inverse,
+                   PkLoad1Fn load1)
 {
 	for (size_t d = d0; d < a->head_size; d++)
 	{
 		float sum = 0.0f;
 
-		for (size_t pos = 0; pos < a->n_keys; pos++)
-			sum = sum + a->scores[pos] * load1(a->v_blocks[pos / PK_KV_BLOCK],
-			                                   pos % PK_KV_BLOCK * a->head_size + d);
-		a->out[d] = sum * inverse;
+		for (size_t pos = 0; pos < a->n_keys + query; pos++)
+			sum = fmaf(scores[pos],
+			           load1(a->v_blocks[pos / PK_KV_BLOCK], pos % PK_KV_BLOCK * a->head_size + d),
+			           sum);
+		a->out[query * a->q_stride + d] = sum * inverse;
 	}
 }
 
+/* n queries from first on. */
 PK_INLINE void
-pk_body_attend(const PkAttend *a, size_t item_bytes, PkLoad16Fn load16, PkLoad1Fn load1)
+pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkLoad16Fn load16,
+                 PkLoad1Fn load1, PkFmaFn fma)
 {
-	float most = pk_body_scores(a, item_bytes, load16);
-	PkV16 total = pk_v_all(0.0f);
-
-	for (size_t i = 0; i < a->n_keys; i += PK_LANES)
-	{
-		PkV16 p = pk_v_exp(pk_v_load(a->scores + i) - most);
-
-		pk_v_store(a->scores + i, p);
-		total = total + p;
-	}
-
-	float  inverse = 1.0f / pk_v_sum(total);
+	float  most[PK_ATTEND_QUERIES], inverse[PK_ATTEND_QUERIES];
 	size_t d = 0;
 
+	pk_body_scores(a, first, n, item_bytes, load16, fma, most);
+	for (size_t i = 0; i < n; i++)
+	{
+		float *scores = a->scores + i * a->score_stride;
+		PkV16  total = pk_v_all(0.0f);
+
+		for (size_t k = 0; k < a->n_keys + first + i; k += PK_LANES)
+		{
+			PkV16 p = pk_v_exp(pk_v_load(scores + k) - most[i]);
+
+			pk_v_store(scores + k, p);
+			total = total + p;
+		}
+		inverse[i] = 1.0f / pk_v_sum(total);
+	}
+
 	for (; d + PK_VALUE_VECTORS * PK_LANES <= a->head_size; d += PK_VALUE_VECTORS * PK_LANES)
-		pk_body_values(a, d, PK_VALUE_VECTORS, inverse, item_bytes, load16);
+		pk_body_values(a, first, n, d, PK_VALUE_VECTORS, inverse, item_bytes, load16, fma);
 	for (; d + PK_LANES <= a->head_size; d += PK_LANES)
-		pk_body_values(a, d, 1, inverse, item_bytes, load16);
-	pk_body_value_rest(a, d, inverse, load1);
+		pk_body_values(a, first, n, d, 1, inverse, item_bytes, load16, fma);
+	for (size_t i = 0; i < n; i++)
+		pk_body_value_rest(a, first + i, d, a->scores + i * a->score_stride, inverse[i], load1);
+}
+
+/* at_once: 1 or PK_ATTEND_QUERIES, what the registers of the tier hold sums for. */
+PK_INLINE void
+pk_body_attend(const PkAttend *a, size_t at_once, size_t item_bytes, PkLoad16Fn load16,
+               PkLoad1Fn load1, PkFmaFn fma)
+{
+	size_t i = 0;
+
+	for (; at_once > 1 && i + PK_ATTEND_QUERIES <= a->n_queries; i += PK_ATTEND_QUERIES)
+		pk_body_attend_n(a, i, PK_ATTEND_QUERIES, item_bytes, load16, load1, fma);
+	for (; i < a->n_queries; i++)
+		pk_body_attend_n(a, i, 1, item_bytes, load16, load1, fma);
 }
 
 #endif

@@ -147,9 +147,10 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 		pk_store_rows(g, t0 + t, row, y[t]);
 }
 
+/* f16: products are fused with the sums. */
 PK_INLINE void
 pk_body_f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, size_t n,
-                 PkV16 (*load16)(const void *items))
+                 PkV16 (*load16)(const void *items), PkV16 (*fma)(float x, PkV16 v, PkV16 sum))
 {
 	const PkActs *acts = g->acts;
 	const float  *x = acts->x + t0 * acts->x_stride;
@@ -164,7 +165,7 @@ pk_body_f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, s
 
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
-			y[t] = y[t] + x[t * acts->x_stride + k] * w;
+			y[t] = fma(x[t * acts->x_stride + k], w, y[t]);
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)

@@ -7,9 +7,10 @@
  * is held by whoever computes, never in a global, so that a test can hold all tiers at once.
  *
  * Bits: every operation gives identical bits in every tier, compiler and machine, except those
- * marked "tier" (f16 products, which may use fused multiply-add). What makes that true: sums run
- * in PK_LANES (16) fixed lanes with one written tree; products and sums are separate IEEE
- * operations (core is built with -ffp-contract=off); integer sums are exact; exp and erf are ours.
+ * marked "tier" (f16 products). What makes that true: sums run in PK_LANES (16) fixed lanes with
+ * one written tree; products and sums are separate IEEE operations (core is built with
+ * -ffp-contract=off), except in attention, where every tier fuses them; integer sums are exact; exp
+ * and erf are ours.
  *
  * Shape letters: T tokens, N output rows, K inputs, E hidden, H heads, D head size, V vocabulary.
  * Buffers are PK_ALIGNMENT-aligned where it says "aligned", and never alias unless it says so.
@@ -22,6 +23,9 @@
 
 /* Positions of one KV block; attention always works on whole blocks that start at multiples. */
 #define PK_KV_BLOCK 16
+
+/* Most queries that a kernel takes through the keys at a time. */
+#define PK_ATTEND_QUERIES 4
 
 /*
  * Activations of T tokens, quantised to int8 per group for q8 and q4 (group of the weights).
@@ -49,17 +53,23 @@ typedef struct PkGemm
 	size_t          y_stride;
 } PkGemm;
 
-/* Attention of one query head over the KV blocks of its sequence. */
+/*
+ * Attention of one head: queries at consecutive positions of one sequence over its KV blocks. Each
+ * gives the bits that it gives alone.
+ */
 typedef struct PkAttend
 {
-	const float       *q; /* (D), aligned; already rotated */
-	size_t             head_size;
-	size_t             n_keys;   /* keys 0 to n_keys - 1 are seen (position of the query + 1) */
-	float              scale;    /* 1 / sqrt(D) */
-	const void *const *k_blocks; /* each (D, PK_KV_BLOCK): position is the fast index */
-	const void *const *v_blocks; /* each (PK_KV_BLOCK, D) */
-	float             *scores;   /* scratch, aligned, n_keys rounded up to PK_KV_BLOCK */
-	float             *out;      /* (D), aligned */
+	size_t       n_queries;
+	const float *q;        /* (n_queries, D), stride q_stride, aligned; already rotated */
+	size_t       q_stride; /* floats, a multiple of PK_LANES */
+	size_t       head_size;
+	size_t       n_keys; /* keys 0 to n_keys - 1 are seen by the first, one more by the next */
+	float        scale;  /* 1 / sqrt(D) */
+	const void *const *k_blocks;     /* each (D, PK_KV_BLOCK): position is the fast index */
+	const void *const *v_blocks;     /* each (PK_KV_BLOCK, D) */
+	float             *scores;       /* scratch (PK_ATTEND_QUERIES, score_stride), aligned */
+	size_t             score_stride; /* floats: the keys of the last, rounded up to PK_KV_BLOCK */
+	float             *out;          /* (n_queries, D), stride q_stride, aligned */
 } PkAttend;
 
 typedef struct PkKernels

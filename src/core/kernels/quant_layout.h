@@ -18,7 +18,7 @@
 
 #define PK_QUAD 4 /* inputs that one 32-bit lane of a dot product takes */
 
-#define PK_Q8_GROUP 64
+#define PK_Q8_GROUP 128
 #define PK_Q8_OFFSET 128
 #define PK_Q8_SCALE_BYTES (PK_LANES * 4)
 #define PK_Q8_GROUP_BYTES (PK_Q8_SCALE_BYTES + PK_Q8_GROUP * PK_LANES)

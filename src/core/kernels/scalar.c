@@ -4,7 +4,7 @@
  *
  * A product of q8 or q4, for output row r and token t: for each group in order
  *     dot = sum of w * q in integers;  y = y + ((float) dot * w_scale) * q_scale
- * then + bias. f16: for each k in order y = y + x * w, then + bias.
+ * then + bias. f16: for each k in order y = fma(x, w, y), then + bias.
  */
 #include "core/kernels/gemm.h"
 #include "core/kernels/tiers.h"
@@ -20,8 +20,18 @@ load16_f16(const void *items)
 	return pk_v_load(out);
 }
 
+PK_INLINE PkV16
+fma16(float x, PkV16 v, PkV16 sum)
+{
+	for (size_t i = 0; i < PK_LANES; i++)
+		sum[i] = fmaf(x, v[i], sum[i]);
+	return sum;
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
+#define PK_WRAP_FMA fma16
+#define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
 PK_INLINE PkI16
@@ -42,7 +52,7 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 #define TOKENS 1 /* one: the definition needs no speed, and compiles soon */
 #define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, true)
 #define TILE_Q4(g, block, row, t, n) pk_body_q4_tile(g, block, row, t, n, quad, true, load16_f16)
-#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16, fma16)
 
 static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)

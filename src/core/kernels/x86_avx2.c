@@ -21,8 +21,23 @@ load16_f16(const void *items)
 	return v;
 }
 
+PK_TARGET_AVX2 PK_INLINE PkV16
+fma16(float x, PkV16 v, PkV16 sum)
+{
+	__m256 x8 = _mm256_set1_ps(x), parts[2], sums[2];
+
+	memcpy(parts, &v, sizeof(v));
+	memcpy(sums, &sum, sizeof(sum));
+	sums[0] = _mm256_fmadd_ps(x8, parts[0], sums[0]);
+	sums[1] = _mm256_fmadd_ps(x8, parts[1], sums[1]);
+	memcpy(&sum, sums, sizeof(sum));
+	return sum;
+}
+
 #define PK_WRAP_TARGET PK_TARGET_AVX2
 #define PK_WRAP_LOAD16 load16_f16
+#define PK_WRAP_FMA fma16
+#define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
 /*
@@ -103,8 +118,8 @@ f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, size_t n)
 		{
 			__m256 x_k = _mm256_broadcast_ss(x + t * acts->x_stride + k);
 
-			y[t][0] = _mm256_add_ps(y[t][0], _mm256_mul_ps(x_k, w0));
-			y[t][1] = _mm256_add_ps(y[t][1], _mm256_mul_ps(x_k, w1));
+			y[t][0] = _mm256_fmadd_ps(x_k, w0, y[t][0]);
+			y[t][1] = _mm256_fmadd_ps(x_k, w1, y[t][1]);
 		}
 	}
 #pragma GCC unroll 4

@@ -15,8 +15,16 @@ load16_f16(const void *items)
 	return (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256(items));
 }
 
+PK_TARGET_AVX512 PK_INLINE PkV16
+fma16(float x, PkV16 v, PkV16 sum)
+{
+	return (PkV16) _mm512_fmadd_ps(_mm512_set1_ps(x), (__m512) v, (__m512) sum);
+}
+
 #define PK_WRAP_TARGET PK_TARGET_AVX512
 #define PK_WRAP_LOAD16 load16_f16
+#define PK_WRAP_FMA fma16
+#define PK_WRAP_QUERIES PK_ATTEND_QUERIES
 #include "core/kernels/wrap.inc"
 
 /* As in x86_avx2.c; AVX-512 has no vpsignb, so activations are negated where w is negative. */
@@ -56,7 +64,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
-#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16)
+#define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16, fma16)
 
 TARGET static void
 gemm_f16(const PkGemm *g, size_t begin, size_t end)

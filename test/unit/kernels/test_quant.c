@@ -66,8 +66,8 @@ test_sizes(void)
 {
 	size_t size = 0;
 
-	pk_matrix_size(PK_QUANT_Q8, 17, 65, &size);
-	is_int((long long) size, 2LL * 2 * (64 + 1024), "q8: 2 blocks of 2 groups");
+	pk_matrix_size(PK_QUANT_Q8, 17, 129, &size);
+	is_int((long long) size, 2LL * 2 * (64 + 2048), "q8: 2 blocks of 2 groups");
 	pk_matrix_size(PK_QUANT_Q4, 17, 65, &size);
 	is_int((long long) size, 2LL * 3 * (32 + 256), "q4: 2 blocks of 3 groups");
 	pk_matrix_size(PK_QUANT_F16, 17, 65, &size);

@@ -271,7 +271,14 @@ test_attention(const PkKernels *tier)
 		for (int j = 0; j < 2; j++)
 		{
 			const PkKernels *kernels = j == 0 ? &scalar : tier;
-			PkAttend         a = {q, D, n_keys, 1.0f / sqrtf((float) D), k, v, scores, NULL};
+			PkAttend         a = {.n_queries = 1,
+			                      .q = q,
+			                      .head_size = D,
+			                      .n_keys = n_keys,
+			                      .scale = 1.0f / sqrtf((float) D),
+			                      .k_blocks = k,
+			                      .v_blocks = v,
+			                      .scores = scores};
 
 			out[j] = room(2 * (D + 16) * sizeof(float));
 			a.out = out[j];
