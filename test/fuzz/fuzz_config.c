@@ -15,7 +15,7 @@ look_at_shard(void *arg, const char *tensor, const char *shard, PkError *err)
 {
 	(void) arg;
 	(void) err;
-	if (strlen(tensor) == SIZE_MAX || strchr(shard, '/') != NULL || shard[0] == '.')
+	if (tensor == NULL || strchr(shard, '/') != NULL || shard[0] == '.')
 		abort(); /* a name that could leave the directory came through */
 	return PK_OK;
 }

@@ -17,6 +17,10 @@
  */
 #define CONTAINERS_MAX ((size_t) 1 << 20)
 #define ITEMS_MAX ((size_t) 1 << 22)
+/* Of a text that is read without looking at cancel: a header of 16,384 tensors, and not more than
+ * some 50 ms of work. */
+#define SHORT_CONTAINERS_MAX ((size_t) 1 << 16)
+#define SHORT_ITEMS_MAX ((size_t) 1 << 17)
 
 struct PkJsonDoc
 {
@@ -31,8 +35,10 @@ typedef struct Reading
 	PkCancel   *cancel;
 } Reading;
 
-static size_t read_more(void *buffer, size_t room, void *arg);
-static bool   is_bomb(const char *text, size_t len);
+static size_t   read_more(void *buffer, size_t room, void *arg);
+static bool     is_bomb(const char *text, size_t len, bool is_short);
+static PkStatus parse(const char *text, size_t len, const char *what, bool is_short,
+                      PkCancel *cancel, PkJsonDoc **out, PkError *err);
 
 static json_t *
 as_json(const PkJson *node)
@@ -49,18 +55,25 @@ as_node(const json_t *json)
 PkStatus
 pk_json_parse(const char *text, size_t len, const char *what, PkJsonDoc **out, PkError *err)
 {
-	return pk_json_parse_long(text, len, what, NULL, out, err);
+	return parse(text, len, what, true, NULL, out, err);
 }
 
 PkStatus
 pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *cancel,
                    PkJsonDoc **out, PkError *err)
 {
+	return parse(text, len, what, false, cancel, out, err);
+}
+
+static PkStatus
+parse(const char *text, size_t len, const char *what, bool is_short, PkCancel *cancel,
+      PkJsonDoc **out, PkError *err)
+{
 	Reading      reading = {text, len, cancel};
 	json_error_t problem;
 	void        *doc;
 
-	if (is_bomb(text, len))
+	if (is_bomb(text, len, is_short))
 		return pk_error(err, PK_BAD_FILE, "%s has too many items", what);
 	PK_FORWARD(pk_calloc(1, sizeof(PkJsonDoc), &doc, err));
 
@@ -72,7 +85,8 @@ pk_json_parse_long(const char *text, size_t len, const char *what, PkCancel *can
 		free(doc);
 		if (pk_cancel_is_set(cancel))
 			return pk_error(err, PK_CANCELLED, "reading %s was cancelled", what);
-		if (json_error_code(&problem) == json_error_out_of_memory)
+		/* where malloc() failed jansson often says nothing at all, not even where */
+		if (json_error_code(&problem) == json_error_out_of_memory || problem.text[0] == '\0')
 			return pk_error(err, PK_NO_MEMORY, "out of memory while reading %s", what);
 
 		char quoted[200];
@@ -104,7 +118,7 @@ read_more(void *buffer, size_t room, void *arg)
 
 /* Counts brackets and commas outside of strings: at least as many as jansson would make nodes. */
 static bool
-is_bomb(const char *text, size_t len)
+is_bomb(const char *text, size_t len, bool is_short)
 {
 	size_t n_containers = 0, n_items = 0;
 	bool   in_string = false;
@@ -122,7 +136,8 @@ is_bomb(const char *text, size_t len)
 		else if (!in_string && c == ',')
 			n_items++;
 	}
-	return n_containers > CONTAINERS_MAX || n_items > ITEMS_MAX;
+	return n_containers > (is_short ? SHORT_CONTAINERS_MAX : CONTAINERS_MAX) ||
+	       n_items > (is_short ? SHORT_ITEMS_MAX : ITEMS_MAX);
 }
 
 const PkJson *

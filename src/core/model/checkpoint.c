@@ -253,6 +253,16 @@ pk_index_walk(const char *json, size_t len, PkIndexFn fn, void *arg, PkError *er
 	return status;
 }
 
+/* A name stands in messages as it is. */
+static bool
+has_control(const char *name)
+{
+	for (; *name != '\0'; name++)
+		if ((unsigned char) *name < 0x20 || *name == 0x7f)
+			return true;
+	return false;
+}
+
 /* A shard is a plain file name: nothing that could lead out of the directory, or be hidden. */
 static PkStatus
 check_shard_name(const char *name, size_t len, PkError *err)
@@ -264,7 +274,7 @@ check_shard_name(const char *name, size_t len, PkError *err)
 		                PK_INDEX_NAME);
 	if (len == 0 || len > 255 || strlen(name) != len || name[0] == '.' ||
 	    memchr(name, '/', len) != NULL || memchr(name, '\\', len) != NULL ||
-	    strstr(name, "..") != NULL)
+	    strstr(name, "..") != NULL || has_control(name))
 		return pk_error(err, PK_BAD_FILE, "%s names a shard \"%s\", which is not a plain file name",
 		                PK_INDEX_NAME, pk_error_quote(quoted, sizeof(quoted), name, len));
 	return PK_OK;

@@ -33,6 +33,7 @@ struct PkSources
 	bool          has_index;
 	size_t        first_shard;
 	size_t        n_shards;
+	size_t        last_shard; /* that the index named; of the scan alone */
 };
 
 #define PK_INDEX_NAME "model.safetensors.index.json"

@@ -38,6 +38,7 @@ static PkStatus wire(PkModel *model, PkError *err);
 static void     wire_slot(PkModel *model, const PkSlot *slot);
 static PkStatus verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel,
                              PkError *err);
+static PkStatus bring_in(const PkModel *model, size_t offset, size_t len, PkError *err);
 static bool     is_zero(const unsigned char *bytes, size_t len);
 static PkStatus verify_failed(const PkModel *model, PkError *err);
 static void     fill_info(const PkImageHeader *header, PkImageInfo *out);
@@ -77,6 +78,7 @@ open_image(PkModel *model, const char *path, PkError *err)
 
 	const PkImageHeader *header = model->map.data;
 
+	PK_FORWARD(bring_in(model, 0, sizeof(*header), err));
 	PK_FORWARD(pk_image_check_header(header, model->map.size, model->name, err));
 	model->config = header->config;
 	model->weights_hash = header->weights_hash;
@@ -122,6 +124,7 @@ check_tables(PkModel *model, const PkImageHeader *header, PkError *err)
 
 	const char *tables = (const char *) model->map.data + PK_IMAGE_PAGE;
 
+	PK_FORWARD(bring_in(model, 0, layout->weights_offset, err));
 	if (!pk_hash_equal(pk_hash128(tables, layout->weights_offset - PK_IMAGE_PAGE),
 	                   header->tables_hash))
 		return pk_error(err, PK_BAD_FILE, "the tables of \"%s\" do not match their checksum",
@@ -292,12 +295,16 @@ verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel, PkError *
 	{
 		const PkSlot *slot = &model->layout.slots[i];
 
+		PK_FORWARD(bring_in(model, at, slot->offset - at, err));
 		if (!is_zero(base + at, slot->offset - at))
 			return verify_failed(model, err);
 		for (size_t k = 0; k < slot->n_pieces; k++)
 		{
 			PkPieceRange piece = pk_slot_piece(slot, k);
-			PkHash128    hash = pk_hash128(base + piece.offset, piece.size);
+
+			PK_FORWARD(bring_in(model, piece.offset, piece.size, err));
+
+			PkHash128 hash = pk_hash128(base + piece.offset, piece.size);
 
 			pk_hasher_update(hasher, &hash, sizeof(hash));
 			if (pk_cancel_poll(cancel))
@@ -305,7 +312,40 @@ verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel, PkError *
 		}
 		at = slot->offset + slot->size;
 	}
+	PK_FORWARD(bring_in(model, at, model->layout.size_bytes - at, err));
 	return is_zero(base + at, model->layout.size_bytes - at) ? PK_OK : verify_failed(model, err);
+}
+
+/*
+ * Have the system read a part of the map. A bad sector, or a file that was cut, is an error here;
+ * touching the page would be SIGBUS, which ends all sessions of the server.
+ */
+static PkStatus
+bring_in(const PkModel *model, size_t offset, size_t len, PkError *err)
+{
+#ifdef MADV_POPULATE_READ
+	size_t page = (size_t) sysconf(_SC_PAGESIZE);
+	size_t start = offset / page * page;
+	char  *base = (char *) (uintptr_t) model->map.data;
+
+	while (len > 0 && madvise(base + start, offset + len - start, MADV_POPULATE_READ) != 0)
+	{
+		if (errno == EINTR || errno == EAGAIN)
+			continue;
+		if (errno == EINVAL) /* Linux before 5.14 */
+			return PK_OK;
+		if (errno == ENOMEM)
+			return pk_error_errno(err, errno, "could not read \"%s\"", model->name);
+		pk_error(err, PK_IO, "could not read \"%s\" between bytes %zu and %zu", model->name, offset,
+		         offset + len);
+		return pk_error_hint(err, PK_IO,
+		                     "The disk failed or the file was cut short. Remove the image; it is "
+		                     "built anew when the model is used again.");
+	}
+#else
+	(void) model, (void) offset, (void) len, (void) err;
+#endif
+	return PK_OK;
 }
 
 static bool
@@ -339,11 +379,9 @@ pk_model_warm(const PkModel *model, PkCancel *cancel, PkError *err)
 			(void) madvise(base + done,
 			               size - done < 2 * WARM_AHEAD_BYTES ? size - done : 2 * WARM_AHEAD_BYTES,
 			               MADV_WILLNEED);
-#ifdef MADV_POPULATE_READ
-		if (madvise(base + done, n, MADV_POPULATE_READ) != 0)
-#endif
-			for (size_t i = 0; i < n; i += PK_IMAGE_PAGE)
-				(void) *(volatile char *) (base + done + i);
+		PK_FORWARD(bring_in(model, done, n, err));
+		for (size_t i = 0; i < n; i += PK_IMAGE_PAGE)
+			(void) *(volatile char *) (base + done + i);
 		if (pk_cancel_poll(cancel))
 			return cancelled(err);
 	}

@@ -13,7 +13,7 @@
 #define PK_SAFETENSORS_PREFIX 8
 #define PK_SAFETENSORS_HEADER_MAX ((uint64_t) 100000000) /* the format's own limit */
 #define PK_TENSOR_DIMS_MAX 8
-#define PK_TENSORS_MAX 65536
+#define PK_TENSORS_MAX 16384 /* 1,024 layers have 15,363 with their buffers */
 
 typedef enum PkDtype
 {

@@ -184,10 +184,14 @@ add_shard(void *arg, const char *tensor, const char *shard, PkError *err)
 	PkSources *sources = arg;
 
 	(void) tensor;
-	/* from the end: neighbours in the index mostly share a shard */
+	if (sources->n_shards > 0 && strcmp(sources->files[sources->last_shard].name, shard) == 0)
+		return PK_OK; /* neighbours in the index mostly share a shard */
 	for (size_t i = sources->n_files; i > sources->first_shard; i--)
 		if (strcmp(sources->files[i - 1].name, shard) == 0)
+		{
+			sources->last_shard = i - 1;
 			return PK_OK;
+		}
 	if (sources->n_shards == PK_SHARDS_MAX)
 		return pk_error(err, PK_UNSUPPORTED, "%s names more than %d shards", PK_INDEX_NAME,
 		                PK_SHARDS_MAX);
@@ -198,6 +202,7 @@ add_shard(void *arg, const char *tensor, const char *shard, PkError *err)
 		pk_error_hint(err, status, "%s names this shard; the checkpoint is incomplete.",
 		              PK_INDEX_NAME);
 	PK_FORWARD(status);
+	sources->last_shard = sources->n_files - 1;
 	sources->n_shards++;
 	return PK_OK;
 }

@@ -279,12 +279,15 @@ is_offsets(const uint32_t *offsets, size_t n, uint64_t text_len)
 static bool
 is_text_table(const uint64_t *table, uint32_t bits, size_t n_ids)
 {
-	size_t n_slots = (size_t) 1 << bits, n_free = 0;
+	size_t n_slots = (size_t) 1 << bits, n_free = 0, n_run = 0;
 	bool   is_right = true;
 
 	for (size_t i = 0; i < n_slots; i++)
 	{
 		uint32_t id_plus_1 = (uint32_t) table[i];
+
+		n_run = table[i] == 0 ? 0 : n_run + 1;
+		is_right &= n_run <= PK_MAX_PROBES;
 
 		n_free += table[i] == 0;
 		is_right &= table[i] == 0 || (id_plus_1 > 0 && id_plus_1 <= n_ids);
@@ -295,12 +298,15 @@ is_text_table(const uint64_t *table, uint32_t bits, size_t n_ids)
 static bool
 is_merge_table(const uint64_t *table, uint32_t bits, size_t n_ids, size_t n_merges)
 {
-	size_t n_slots = (size_t) 1 << bits, n_free = 0;
+	size_t n_slots = (size_t) 1 << bits, n_free = 0, n_run = 0;
 	bool   is_right = true;
 
 	for (size_t i = 0; i < n_slots; i++)
 	{
 		uint64_t entry = table[i];
+
+		n_run = entry == PK_PAIR_FREE ? 0 : n_run + 1;
+		is_right &= n_run <= PK_MAX_PROBES;
 		uint64_t left = entry >> 2 * PK_ID_BITS, right = entry >> PK_ID_BITS & PK_ID_MASK;
 
 		n_free += entry == PK_PAIR_FREE;

@@ -21,6 +21,10 @@
 #define PK_ID_BITS 20
 #define PK_ID_MASK ((UINT64_C(1) << PK_ID_BITS) - 1)
 
+/* Bytes of an added token and of all of them: a trie takes some 40 for each. */
+#define PK_MAX_ADDED_LEN 65536u
+#define PK_MAX_ADDED_BYTES ((size_t) 16 << 20)
+
 #define PK_MAX_NORMALIZERS 8
 #define PK_MAX_STEPS 16
 
@@ -142,6 +146,7 @@ typedef struct PkTrie
 	const PkTrieNode *nodes; /* nodes[0] is the root */
 	const PkTrieEdge *edges;
 	size_t            n_nodes; /* 0: no patterns */
+	size_t            longest; /* bytes of the longest pattern */
 	bool              starts[256];
 } PkTrie;
 

@@ -64,6 +64,8 @@ pk_bpe_word(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t l
 	/* With byte fallback a byte may give two symbols: the bytes of its letter. */
 	PK_FORWARD(make_room(bpe, has_fallback ? 2 * len : len, err));
 	PK_FORWARD(start_symbols(bpe, tokenizer, word, len, cancel, err));
+	if (len >= POLL_EVERY && pk_cancel_poll(cancel))
+		return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
 	if (bpe->n <= PK_SHORT_WORD)
 	{
 		merge_short(bpe, tokenizer);

@@ -16,6 +16,7 @@
 #include "core/tokenizer/hashtable.h"
 #include "core/tokenizer/trie.h"
 
+#define MAX_TOKEN_BYTES ((size_t) 1 << 20)
 #define MAX_JSON_BYTES ((size_t) 256 << 20)
 
 /* What becomes the sections; places hold offset and count, data what lies there. */
@@ -257,7 +258,9 @@ lay_merges(const PkDraft *draft, Layout *layout, PkError *err)
 		const PkDraftMerge *merge = &draft->merges[rank];
 
 		PK_FORWARD(pk_draft_poll(draft, rank, err));
-		pk_pair_insert(table, bits, merge->left, merge->right, (uint32_t) rank);
+		if (!pk_pair_insert(table, bits, merge->left, merge->right, (uint32_t) rank))
+			return pk_error(err, PK_BAD_FILE,
+			                "tokenizer.json: the merges are made to be slow (merge %zu)", rank);
 		((uint32_t *) ids)[rank] = merge->made;
 	}
 	return PK_OK;
@@ -290,8 +293,18 @@ lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, PkError *err)
 	PkSection   edge_section = is_normalized ? PK_SECTION_NORMAL_EDGES : PK_SECTION_RAW_EDGES;
 	PkTrieNode *nodes = NULL;
 	PkTrieEdge *edges = NULL;
-	size_t      n_nodes = 0, n_edges = 0;
+	size_t      n_nodes = 0, n_edges = 0, n_bytes = 0;
 	void       *patterns;
+
+	for (size_t i = 0; i < draft->n_added; i++)
+	{
+		const PkDraftToken *token = &draft->tokens[draft->added[i]];
+		size_t              len = token->normal_text != NULL ? token->normal_len : token->len;
+
+		n_bytes += len;
+		if (len > PK_MAX_ADDED_LEN || n_bytes > PK_MAX_ADDED_BYTES)
+			return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: the added tokens are too long");
+	}
 
 	PK_FORWARD(
 		pk_calloc(draft->n_added + 2, sizeof(PkTriePattern), &patterns, err)); /* 2: aliases */
@@ -378,8 +391,12 @@ lay_words(const PkDraft *draft, Layout *layout, PkError *err)
 			if (!draft->tokens[id].is_model || len == 0 || is_char != (pass == 0))
 				continue;
 			PK_FORWARD_TO(done, is_whole_word(draft, &view, &bpe, id, is_char, &is_whole, err));
-			if (is_whole)
-				pk_text_insert(table, bits, pk_text_hash(text, len), (uint32_t) id);
+			if (is_whole && !pk_text_insert(table, bits, pk_text_hash(text, len), (uint32_t) id))
+			{
+				status = pk_error(err, PK_BAD_FILE,
+				                  "tokenizer.json: the vocab is made to be slow (token %zu)", id);
+				goto done;
+			}
 		}
 
 done:
@@ -409,6 +426,8 @@ is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t 
 		*is_whole = true;
 		return PK_OK;
 	}
+	if (token->len > MAX_TOKEN_BYTES) /* too much memory; such a word is merged when it is met */
+		return PK_OK;
 	PK_FORWARD(pk_bpe_word(bpe, view, view->word_text + view->word_offsets[id],
 	                       view->word_offsets[id + 1] - view->word_offsets[id], draft->cancel,
 	                       err));

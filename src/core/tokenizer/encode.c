@@ -24,6 +24,7 @@
 
 #define POLL_BYTES 8192   /* words between two looks at cancel */
 #define SCAN_BYTES 131072 /* the same, for what only looks at bytes */
+#define TOKENS_PER_POLL 65536
 #define MAX_WORD_BYTES ((size_t) 8 << 20)
 #define MAX_TEXT_BYTES ((size_t) 1 << 30)
 
@@ -59,8 +60,9 @@ static PkStatus find_added(Encoder *encoder, const PkTrie *trie, const char *tex
                            size_t from, int32_t *id, size_t *start, size_t *end);
 static bool     stands_alone(const char *text, size_t len, size_t start, size_t end);
 static size_t   char_before(const char *text, size_t end);
-static size_t   strip_left(const char *text, size_t start, size_t least);
-static size_t   strip_right(const char *text, size_t len, size_t end);
+static PkStatus strip_left(Encoder *encoder, const char *text, size_t *start, size_t least);
+static PkStatus strip_right(Encoder *encoder, const char *text, size_t len, size_t *end);
+static PkStatus look_at_cancel(Encoder *encoder, size_t n_bytes);
 static PkStatus take_raw_piece(Encoder *encoder, const char *text, size_t start, size_t end,
                                int32_t id);
 static PkStatus take_normal_piece(Encoder *encoder, const char *text, size_t start, size_t end,
@@ -179,15 +181,18 @@ cut_added(Encoder *encoder, const PkTrie *trie, const char *text, size_t len, Pi
 
 		if ((flags & PK_TOKEN_SINGLE_WORD) != 0 && !stands_alone(text, len, start, end))
 			continue;
+		if ((flags & PK_TOKEN_LSTRIP) != 0 && start < done)
+			start = done;
 		if ((flags & PK_TOKEN_LSTRIP) != 0)
-			start = start > done ? strip_left(text, start, done) : done;
+			PK_FORWARD(strip_left(encoder, text, &start, done));
 		if ((flags & PK_TOKEN_RSTRIP) != 0)
 		{
 			/* Inside a run of spaces that was walked already its end is known. */
 			if (end < spaces_start || end >= spaces_end)
 			{
 				spaces_start = end;
-				spaces_end = strip_right(text, len, end);
+				spaces_end = end;
+				PK_FORWARD(strip_right(encoder, text, len, &spaces_end));
 			}
 			end = spaces_end;
 		}
@@ -207,12 +212,13 @@ find_added(Encoder *encoder, const PkTrie *trie, const char *text, size_t len, s
 	*id = -1;
 	while (from < len)
 	{
-		size_t limit = len - from > SCAN_BYTES ? from + SCAN_BYTES : len;
+		size_t n_starts = SCAN_BYTES / (trie->longest + 1) + 1; /* each may walk a whole pattern */
+		size_t limit = len - from > n_starts ? from + n_starts : len;
 
 		*id = pk_trie_find(trie, text, len, from, limit, start, end);
 		if (*id >= 0)
 		{
-			encoder->work_bytes += *end - from;
+			encoder->work_bytes += (*end - from) * (trie->longest > 64 ? trie->longest / 64 : 1);
 			return PK_OK;
 		}
 		from = limit;
@@ -249,32 +255,44 @@ char_before(const char *text, size_t end)
 	return start;
 }
 
-static size_t
-strip_left(const char *text, size_t start, size_t least)
+static PkStatus
+strip_left(Encoder *encoder, const char *text, size_t *start, size_t least)
 {
-	while (start > least)
+	while (*start > least)
 	{
-		size_t before = char_before(text, start);
+		size_t before = char_before(text, *start);
 
-		if (!pk_char_is_space(pk_utf8_decode(text + before, start - before)))
+		if (!pk_char_is_space(pk_utf8_decode(text + before, *start - before)))
 			break;
-		start = before;
+		PK_FORWARD(look_at_cancel(encoder, *start - before));
+		*start = before;
 	}
-	return start;
+	return PK_OK;
 }
 
-static size_t
-strip_right(const char *text, size_t len, size_t end)
+static PkStatus
+strip_right(Encoder *encoder, const char *text, size_t len, size_t *end)
 {
-	while (end < len)
+	while (*end < len)
 	{
-		size_t n = pk_utf8_char_len(text + end, len - end);
+		size_t n = pk_utf8_char_len(text + *end, len - *end);
 
-		if (n == 0 || !pk_char_is_space(pk_utf8_decode(text + end, n)))
+		if (n == 0 || !pk_char_is_space(pk_utf8_decode(text + *end, n)))
 			break;
-		end += n;
+		PK_FORWARD(look_at_cancel(encoder, n));
+		*end += n;
 	}
-	return end;
+	return PK_OK;
+}
+
+static PkStatus
+look_at_cancel(Encoder *encoder, size_t n_bytes)
+{
+	encoder->work_bytes += n_bytes;
+	if (encoder->work_bytes < SCAN_BYTES)
+		return PK_OK;
+	encoder->work_bytes = 0;
+	return pk_cancel_poll(encoder->cancel) ? cancelled(encoder) : PK_OK;
 }
 
 static PkStatus
@@ -365,6 +383,8 @@ add_word_tokens(Encoder *encoder, const PkWord *word)
 	for (size_t i = 0; i < bpe->n; i++)
 	{
 		tokens->ids[tokens->n + i] = (int32_t) bpe->ids[i];
+		if (i % TOKENS_PER_POLL == TOKENS_PER_POLL - 1 && pk_cancel_poll(encoder->cancel))
+			return cancelled(encoder);
 		if (!tokens->want_offsets)
 			continue;
 

@@ -15,6 +15,11 @@
 
 #define PK_TABLE_MIN_BITS 4
 #define PK_PAIR_FREE UINT64_MAX
+/*
+ * Most slots a search may look at. Half-full tables of a million entries need some hundred; a file
+ * made to need more would take quadratic time.
+ */
+#define PK_MAX_PROBES 4096u
 
 PK_INLINE uint64_t
 pk_load_le64(const char *bytes)
@@ -119,28 +124,40 @@ pk_table_bits(size_t n)
 	return bits;
 }
 
-static inline void
+/* False: the table is clustered beyond PK_MAX_PROBES. */
+static inline bool
 pk_text_insert(uint64_t *table, uint32_t bits, uint64_t hash, uint32_t id)
 {
 	size_t mask = ((size_t) 1 << bits) - 1;
 	size_t slot = (size_t) hash & mask;
 
-	while (table[slot] != 0)
+	size_t n_probes = 0;
+
+	while (table[slot] != 0 && n_probes++ < PK_MAX_PROBES)
 		slot = (slot + 1) & mask;
+	if (table[slot] != 0)
+		return false;
 	table[slot] = hash >> 32 << 32 | (id + 1);
+	return true;
 }
 
 /* Insert or replace. table was filled with PK_PAIR_FREE. */
-static inline void
+static inline bool
 pk_pair_insert(uint64_t *table, uint32_t bits, uint32_t left, uint32_t right, uint32_t rank)
 {
 	uint64_t key = pk_pair_key(left, right);
 	size_t   mask = ((size_t) 1 << bits) - 1;
 	size_t   slot = pk_pair_slot(key, bits);
 
-	while (table[slot] != PK_PAIR_FREE && (table[slot] & ~PK_ID_MASK) != key)
+	size_t n_probes = 0;
+
+	while (table[slot] != PK_PAIR_FREE && (table[slot] & ~PK_ID_MASK) != key &&
+	       n_probes++ < PK_MAX_PROBES)
 		slot = (slot + 1) & mask;
+	if (table[slot] != PK_PAIR_FREE && (table[slot] & ~PK_ID_MASK) != key)
+		return false;
 	table[slot] = key | rank;
+	return true;
 }
 
 #endif

@@ -14,9 +14,10 @@
 #include "core/base/utf8.h"
 #include "core/tokenizer/unicode.h"
 
-#define NORMAL_UNICODE 9 /* Unicode of normalisation */
-#define BLOCK 65536      /* bytes or units between two looks at cancel */
-#define LONG_STRETCH 64  /* UTF-16 units; longer ones are sorted here, see sort_marks() */
+#define NORMAL_UNICODE 9               /* Unicode of normalisation */
+#define BLOCK 65536                    /* bytes or units between two looks at cancel */
+#define MAX_STRETCH ((size_t) 1 << 20) /* bytes: no text of a language comes near */
+#define LONG_STRETCH 64 /* UTF-16 units; longer ones are sorted here, see sort_marks() */
 
 /* A normalisation at work. */
 typedef struct Normalizer
@@ -41,6 +42,7 @@ typedef struct Mark
 	uint8_t class;
 } Mark;
 
+static PkStatus look_at_cancel(const Normalizer *work);
 static PkStatus get_instances(Normalizer *work);
 static bool     is_plain(const Normalizer *work, uint32_t code);
 static bool     starts_stretch(const Normalizer *work, uint32_t code);
@@ -75,20 +77,16 @@ pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out,
 
 	for (size_t i = 0, n; i < len; i += n)
 	{
+		if (i - polled >= BLOCK)
+		{
+			polled = i;
+			PK_FORWARD_TO(done, look_at_cancel(&work));
+		}
 		if ((uint8_t) text[i] < 0x80)
 		{
 			n = 1;
 			plain = i;
 			continue;
-		}
-		if (i - polled >= BLOCK)
-		{
-			polled = i;
-			if (pk_cancel_poll(cancel))
-			{
-				status = pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
-				goto done;
-			}
 		}
 		n = pk_utf8_char_len(text + i, len - i);
 		n = n > 0 ? n : 1;
@@ -118,6 +116,13 @@ pk_normalize(PkNormalForm form, const char *text, size_t len, PkNormalized *out,
 			if (starts_stretch(&work, pk_utf8_decode(text + end, n)))
 				break;
 			end += n;
+			if (end - start > MAX_STRETCH)
+			{
+				status =
+					pk_error(err, PK_TOO_LONG,
+				             "more than %zu bytes of combining characters in a row", MAX_STRETCH);
+				goto done;
+			}
 		}
 		PK_FORWARD_TO(done, do_stretch(&work, start, end));
 		i = plain = end;
@@ -131,6 +136,14 @@ done:
 	free(work.units);
 	free(work.result);
 	return status;
+}
+
+static PkStatus
+look_at_cancel(const Normalizer *work)
+{
+	if (pk_cancel_poll(work->cancel))
+		return pk_error(work->err, PK_CANCELLED, "tokenizing was cancelled");
+	return PK_OK;
 }
 
 static PkStatus
@@ -204,7 +217,9 @@ do_stretch(Normalizer *work, size_t start, size_t end)
 		PK_FORWARD(run_icu(work, work->icu, work->units, n_units, &n_result));
 	else
 	{
+		PK_FORWARD(look_at_cancel(work));
 		PK_FORWARD(sort_marks(work, &n_units));
+		PK_FORWARD(look_at_cancel(work));
 		PK_FORWARD(run_icu(work, work->compose != NULL ? work->compose : work->decompose,
 		                   work->units, n_units, &n_result));
 	}
@@ -328,7 +343,7 @@ static PkStatus
 decompose(Normalizer *work, size_t n_units, Mark **marks, size_t *n_marks)
 {
 	void  *list = NULL;
-	size_t room = 0, n = 0;
+	size_t room = 0, n = 0, polled = 0;
 
 	for (size_t i = 0; i < n_units;)
 	{
@@ -338,8 +353,11 @@ decompose(Normalizer *work, size_t n_units, Mark **marks, size_t *n_marks)
 
 		U16_NEXT(work->units, i, n_units, c);
 		(void) c;
-		if (start % BLOCK == 0 && pk_cancel_poll(work->cancel))
-			status = pk_error(work->err, PK_CANCELLED, "tokenizing was cancelled");
+		if (start - polled >= BLOCK)
+		{
+			polled = start; /* pairs of units may step over any one number */
+			status = look_at_cancel(work);
+		}
 		if (status == PK_OK)
 			status = run_icu(work, work->decompose, work->units + start, i - start, &n_result);
 		if (status == PK_OK)

@@ -15,6 +15,7 @@
 #define QUOTE_ROOM 120
 #define MAX_DEPTH 16 /* of Sequence in Sequence */
 #define MAX_PATTERN_LEN 4096
+#define MAX_PATTERNS_LEN 8192 /* of all: every session compiles them when it opens a model */
 
 static PkStatus refuse(PkError *err, const char *section, const PkJson *node);
 static bool     is_type(const PkJson *node, const char *type);
@@ -251,6 +252,10 @@ add_pattern(PkDraft *draft, const char *text, size_t len, PkBlobStep *step, PkEr
 		return pk_error(err, PK_UNSUPPORTED,
 		                "tokenizer.json: a Split pattern of %zu bytes, the limit is %d", len,
 		                MAX_PATTERN_LEN);
+
+	if (draft->patterns_len + len > MAX_PATTERNS_LEN)
+		return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: more than %d bytes of Split patterns",
+		                MAX_PATTERNS_LEN);
 
 	PkStatus status = pk_grow(&patterns, &draft->patterns_room, draft->patterns_len + len, 1, err);
 

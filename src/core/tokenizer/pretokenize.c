@@ -37,6 +37,7 @@ static PkStatus split_gpt2(Step *step, size_t start, size_t end);
 static PkStatus split_string(Step *step, size_t start, size_t end);
 static PkStatus split_digits(Step *step, size_t start, size_t end);
 static PkStatus split_regex(Step *step, size_t start, size_t end);
+static PkStatus look_at_cancel(PkSplitter *splitter, size_t n_bytes);
 static PkStatus feed(Step *step, size_t start, size_t end, bool is_match);
 static bool     joins_held(const Step *step, bool is_match);
 static PkStatus flush(Step *step);
@@ -195,6 +196,13 @@ split_gpt2(Step *step, size_t start, size_t end)
 	return PK_OK;
 }
 
+/* True between two bytes of one character. */
+static bool
+is_inside(const char *text, size_t start, size_t end, size_t at)
+{
+	return at > start && at < end && ((uint8_t) text[at] & 0xc0) == 0x80;
+}
+
 static PkStatus
 split_string(Step *step, size_t start, size_t end)
 {
@@ -203,12 +211,19 @@ split_string(Step *step, size_t start, size_t end)
 
 	for (size_t i = start; i + len <= end;)
 	{
-		const char *hit = memchr(step->text + i, needle[0], end - len + 1 - i);
+		size_t      last = end - len + 1, block = last - i > BLOCK ? BLOCK : last - i;
+		const char *hit = memchr(step->text + i, needle[0], block);
 
+		PK_FORWARD(look_at_cancel(step->splitter, hit == NULL ? block : 1));
 		if (hit == NULL)
-			break;
+		{
+			i += block;
+			continue;
+		}
 		i = (size_t) (hit - step->text);
-		if (memcmp(hit, needle, len) != 0)
+		/* a needle of an altered blob may lie across characters: words are whole ones */
+		if (memcmp(hit, needle, len) != 0 || is_inside(step->text, start, end, i) ||
+		    is_inside(step->text, start, end, i + len))
 		{
 			i++;
 			continue;
@@ -229,6 +244,7 @@ split_digits(Step *step, size_t start, size_t end)
 	for (size_t i = start, n; i < end; i += n)
 	{
 		n = pk_utf8_char_len(step->text + i, end - i);
+		PK_FORWARD(look_at_cancel(step->splitter, n));
 		if (n == 0 || !pk_char_is_numeric(pk_utf8_decode(step->text + i, n)))
 		{
 			n = n > 0 ? n : 1;
@@ -282,10 +298,25 @@ split_regex(Step *step, size_t start, size_t end)
 	return done < len ? feed(step, start + done, end, false) : PK_OK;
 }
 
+/* Ask once for about BLOCK bytes of work. */
+static PkStatus
+look_at_cancel(PkSplitter *splitter, size_t n_bytes)
+{
+	splitter->work_bytes += n_bytes;
+	if (splitter->work_bytes < BLOCK)
+		return PK_OK;
+	splitter->work_bytes = 0;
+	if (pk_cancel_poll(splitter->cancel))
+		return pk_error(splitter->err, PK_CANCELLED, "tokenizing was cancelled");
+	return PK_OK;
+}
+
 /* The next match or gap of a Split, in order. */
 static PkStatus
 feed(Step *step, size_t start, size_t end, bool is_match)
 {
+	/* what is removed or held for long never comes to a word, where the encoder looks */
+	PK_FORWARD(look_at_cancel(step->splitter, end - start));
 	if ((step->rules->flags & PK_STEP_INVERT) != 0)
 		is_match = !is_match;
 	if (step->has_held && joins_held(step, is_match))

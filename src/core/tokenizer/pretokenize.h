@@ -32,6 +32,7 @@ typedef struct PkSplitter
 	PkRegex           *regexes[PK_MAX_STEPS]; /* our copies */
 	char              *prefixed;              /* text with a space before it */
 	size_t             prefixed_room;
+	size_t             work_bytes; /* since cancel was last looked at */
 } PkSplitter;
 
 /* Give the words of bytes [start, end) of text in order; empty ones are left out. */

@@ -11,12 +11,14 @@
 #include "core/tokenizer/unicode.h"
 
 #define REGEX_STACK_BYTES (64 << 20)
+#define TRIES_PER_POLL 4096
 
 struct PkRegex
 {
 	URegularExpression *icu;
 	UText               text;
 	PkCancel           *cancel;
+	size_t              n_tried; /* starts of a match */
 };
 
 static UBool U_CALLCONV
@@ -26,6 +28,16 @@ regex_goes_on(const void *context, int32_t steps)
 
 	(void) steps;
 	return !pk_cancel_poll(regex->cancel);
+}
+
+/* A pattern that needs no stack never asks regex_goes_on(). Called for each start of a match. */
+static UBool U_CALLCONV
+regex_looks_on(const void *context, int64_t at)
+{
+	PkRegex *regex = (PkRegex *) (uintptr_t) context;
+
+	(void) at;
+	return ++regex->n_tried % TRIES_PER_POLL != 0 || !pk_cancel_poll(regex->cancel);
 }
 
 PkStatus
@@ -86,6 +98,7 @@ pk_regex_clone(const PkRegex *regex, PkRegex **out, PkError *err)
 	(*out)->text = (UText) UTEXT_INITIALIZER;
 	uregex_setStackLimit(icu, REGEX_STACK_BYTES, &code);
 	uregex_setMatchCallback(icu, regex_goes_on, *out, &code);
+	uregex_setFindProgressCallback(icu, regex_looks_on, *out, &code);
 	return PK_OK;
 }
 

@@ -26,6 +26,8 @@ typedef struct Builder
 static int     compare_patterns(const void *left, const void *right);
 static void    build_node(Builder *builder, size_t node);
 static int32_t match_at(const PkTrie *trie, const char *text, size_t len, size_t *match_len);
+static size_t  longest_pattern(const PkTrie *trie, size_t n_edges);
+static bool    is_inside(const char *text, size_t len, size_t at);
 static const PkTrieEdge *find_edge(const PkTrie *trie, const PkTrieNode *node, uint8_t byte);
 
 PkStatus
@@ -117,11 +119,33 @@ pk_trie_attach(PkTrie *trie, size_t n_nodes, size_t n_edges, size_t max_id)
 			return false;
 	}
 	for (size_t i = 0; i < n_edges; i++)
-		if (trie->edges[i].node >= n_nodes || trie->edges[i].byte > 255)
+		if (trie->edges[i].node >= n_nodes || trie->edges[i].byte > 255 ||
+		    trie->edges[i].node != i + 1) /* as pk_trie_build() numbers them: no circle */
 			return false;
 	for (size_t i = 0; n_nodes > 0 && i < trie->nodes[0].n_edges; i++)
 		trie->starts[trie->edges[trie->nodes[0].first_edge + i].byte] = true;
-	return true;
+	trie->longest = longest_pattern(trie, n_edges);
+	return trie->longest <= PK_MAX_ADDED_LEN;
+}
+
+/* Steps from the root to the deepest node: nodes lie breadth first, a level after the other. */
+static size_t
+longest_pattern(const PkTrie *trie, size_t n_edges)
+{
+	size_t n_levels = 0;
+
+	for (size_t low = 0, high = trie->n_nodes > 0 ? 1 : 0; low < high && n_levels <= n_edges;
+	     n_levels++)
+	{
+		size_t next = high;
+
+		for (size_t i = low; i < high; i++)
+			if (trie->nodes[i].first_edge + trie->nodes[i].n_edges + 1 > next)
+				next = trie->nodes[i].first_edge + trie->nodes[i].n_edges + 1;
+		low = high;
+		high = next < trie->n_nodes ? next : trie->n_nodes;
+	}
+	return n_levels > 0 ? n_levels - 1 : 0;
 }
 
 int32_t
@@ -134,7 +158,7 @@ pk_trie_find(const PkTrie *trie, const char *text, size_t len, size_t from, size
 	{
 		size_t match_len;
 
-		if (!trie->starts[(uint8_t) text[i]])
+		if (!trie->starts[(uint8_t) text[i]] || is_inside(text, len, i))
 			continue;
 
 		int32_t id = match_at(trie, text + i, len - i, &match_len);
@@ -147,6 +171,13 @@ pk_trie_find(const PkTrie *trie, const char *text, size_t len, size_t from, size
 		}
 	}
 	return -1;
+}
+
+/* True between two bytes of one character: only the patterns of an altered blob end there. */
+static bool
+is_inside(const char *text, size_t len, size_t at)
+{
+	return at < len && ((uint8_t) text[at] & 0xc0) == 0x80;
 }
 
 static int32_t
@@ -162,7 +193,7 @@ match_at(const PkTrie *trie, const char *text, size_t len, size_t *match_len)
 		if (edge == NULL)
 			break;
 		node = &trie->nodes[edge->node];
-		if (node->id >= 0)
+		if (node->id >= 0 && !is_inside(text, len, i + 1))
 		{
 			id = node->id;
 			*match_len = i + 1;

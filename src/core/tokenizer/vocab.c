@@ -270,8 +270,10 @@ index_spellings(PkDraft *draft, PkError *err)
 			                pk_error_quote(quoted, sizeof(quoted), token->text, token->len));
 		memcpy(draft->spell_text + draft->spell_offsets[i], token->text, token->len);
 		draft->spell_offsets[i + 1] = draft->spell_offsets[i] + (uint32_t) token->len;
-		pk_text_insert(draft->spell_table, draft->spell_bits, pk_text_hash(token->text, token->len),
-		               (uint32_t) i);
+		if (!pk_text_insert(draft->spell_table, draft->spell_bits,
+		                    pk_text_hash(token->text, token->len), (uint32_t) i))
+			return pk_error(err, PK_BAD_FILE,
+			                "tokenizer.json: the vocab is made to be slow (token %zu)", i);
 	}
 	return PK_OK;
 }

@@ -414,8 +414,10 @@ test_large_values(void)
 	maker_find(&m, "gpt_neox.layers.0.attention.dense.weight")->poison = 1e5;
 	refuses_to_convert(&m, PK_QUANT_F16, PK_UNSUPPORTED, "too large for 16-bit floats",
 	                   "a value that f16 can't hold is refused");
-	pk_model_release(convert_or_die(&m, PK_QUANT_F32, &fingerprint));
-	ok(true, "f32 can hold it");
+	PkModel *model = convert_or_die(&m, PK_QUANT_F32, &fingerprint);
+
+	ok(pk_model_info(model)->quant == PK_QUANT_F32, "f32 can hold it");
+	pk_model_release(model);
 	maker_init(&m, "large");
 	m.dtype = "F32";
 	maker_find(&m, "gpt_neox.embed_in.weight")->poison = -65520;
