@@ -30,9 +30,10 @@ typedef struct CliOptions
 	PkPooling      pooling;
 	bool           normalize;
 	int32_t        layer;
-	size_t         n_prefill, n_decode; /* bench */
-	size_t         n_lines;             /* perplexity; 0: all */
-	char         **args;                /* what follows the command */
+	size_t         n_prefill, n_decode, n_rows; /* bench */
+	const char    *texts;                       /* bench: a file of texts to embed */
+	size_t         n_lines;                     /* perplexity, bench; 0: all */
+	char         **args;                        /* what follows the command */
 	size_t         n_args;
 } CliOptions;
 

@@ -30,6 +30,8 @@ enum
 	OPT_LAYER,
 	OPT_PREFILL,
 	OPT_DECODE,
+	OPT_ROWS,
+	OPT_TEXTS,
 	OPT_LINES
 };
 
@@ -54,6 +56,8 @@ static const struct option long_options[] = {
 	{"layer", required_argument, NULL, OPT_LAYER},
 	{"prefill", required_argument, NULL, OPT_PREFILL},
 	{"decode", required_argument, NULL, OPT_DECODE},
+	{"rows", required_argument, NULL, OPT_ROWS},
+	{"texts", required_argument, NULL, OPT_TEXTS},
 	{"lines", required_argument, NULL, OPT_LINES},
 	{NULL, 0, NULL, 0},
 };
@@ -108,6 +112,8 @@ cli_usage(FILE *out)
 	      "Options of bench and perplexity:\n"
 	      "      --prefill N            prompt tokens (128)\n"
 	      "      --decode N             generated tokens (32)\n"
+	      "      --rows N               sequences that are decoded together (1)\n"
+	      "      --texts FILE           instead, embed the lines of FILE in one batch\n"
 	      "      --lines N              read at most N lines (all)\n"
 	      "\n"
 	      "Exit code: 0 done, 1 failed, 2 wrong usage.\n",
@@ -126,7 +132,8 @@ cli_options_parse(int argc, char **argv, CliOptions *out)
 	                    .normalize = true,
 	                    .layer = -1,
 	                    .n_prefill = 128,
-	                    .n_decode = 32};
+	                    .n_decode = 32,
+	                    .n_rows = 1};
 	while ((option = getopt_long(argc, argv, "q:t:o:n:", long_options, NULL)) != -1)
 	{
 		if (option == '?')
@@ -179,6 +186,11 @@ take_option(CliOptions *options, int option, const char *value)
 			return read_size(value, 1, (size_t) 1 << 20, &options->n_prefill);
 		case OPT_DECODE:
 			return read_size(value, 1, (size_t) 1 << 20, &options->n_decode);
+		case OPT_ROWS:
+			return read_size(value, 1, 1024, &options->n_rows);
+		case OPT_TEXTS:
+			options->texts = value;
+			return true;
 		case OPT_LINES:
 			return read_size(value, 1, (size_t) 1 << 40, &options->n_lines);
 		default:

@@ -1,6 +1,6 @@
 /*
- * cli_measure.c
- *    perplexity and bench.
+ * cli_perplexity.c
+ *    The perplexity of the lines of a file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,9 +26,6 @@ typedef struct Perplexity
 static PkStatus score_file(const CliOptions *options, Perplexity *work, FILE *file, PkError *err);
 static PkStatus submit_line(Perplexity *work, const char *line, size_t len, PkError *err);
 static PkStatus finish_lines(Perplexity *work, PkError *err);
-static PkStatus bench(const CliOptions *options, CliSession *session, PkError *err);
-static PkStatus bench_request(CliSession *session, size_t n_prompt, size_t n_new,
-                              double *first_token, double *total, size_t *n_done, PkError *err);
 
 int
 cli_command_perplexity(const CliOptions *options)
@@ -124,75 +121,4 @@ finish_lines(Perplexity *work, PkError *err)
 	}
 	work->n_requests = 0;
 	return PK_OK;
-}
-
-int
-cli_command_bench(const CliOptions *options)
-{
-	CliSession session;
-	PkError    err;
-
-	if (cli_session_open(options, options->args[0], &session, &err) != PK_OK)
-		return cli_fail(&err);
-
-	PkStatus status = bench(options, &session, &err);
-
-	cli_session_close(&session);
-	return status == PK_OK ? CLI_OK : cli_fail(&err);
-}
-
-/* A short request first, so that memory and threads are there. */
-static PkStatus
-bench(const CliOptions *options, CliSession *session, PkError *err)
-{
-	double first;
-	double total;
-	size_t n;
-
-	PK_FORWARD(bench_request(session, options->n_prefill, 1, &first, &total, &n, err));
-	PK_FORWARD(bench_request(session, options->n_prefill, 1, &first, &total, &n, err));
-	printf("kernels: %s\nprefill: %zu tokens, %.3f s, %.1f tokens/s\n",
-	       pk_engine_kernels(session->engine), options->n_prefill, total,
-	       (double) options->n_prefill / total);
-	PK_FORWARD(bench_request(session, 1, options->n_decode + 1, &first, &total, &n, err));
-	printf("decode: %zu tokens, %.3f s, %.1f tokens/s\n", n - 1, total - first,
-	       (double) (n - 1) / (total - first));
-	return PK_OK;
-}
-
-static PkStatus
-bench_request(CliSession *session, size_t n_prompt, size_t n_new, double *first_token,
-              double *total, size_t *n_done, PkError *err)
-{
-	const PkConfig *config = pk_model_config(session->model);
-	int32_t        *tokens = malloc(n_prompt * sizeof(int32_t));
-	PkRequest      *request = NULL;
-	PkRequestSpec   spec = {
-		  .kind = PK_REQUEST_GENERATE,
-		  .model = session->model,
-		  .tokens = tokens,
-		  .n_tokens = n_prompt,
-		  .max_tokens = (int32_t) n_new,
-		  .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f, .min_tokens = (int32_t) n_new}};
-	double begin = cli_seconds();
-
-	if (tokens == NULL)
-		return pk_error(err, PK_NO_MEMORY, "out of memory");
-	for (size_t i = 0; i < n_prompt; i++)
-		tokens[i] = (int32_t) (i * 7919 % config->n_tokens);
-
-	PkStatus status = pk_engine_submit(session->engine, &spec, &request, err);
-
-	*first_token = 0;
-	while (status == PK_OK && pk_request_finish(request) == PK_FINISH_NONE)
-	{
-		status = pk_engine_step(session->engine, NULL, err);
-		if (status == PK_OK && *first_token == 0 && pk_request_n_completion(request) > 0)
-			*first_token = cli_seconds() - begin;
-	}
-	*total = cli_seconds() - begin;
-	*n_done = request != NULL ? pk_request_n_completion(request) : 0;
-	pk_request_free(request);
-	free(tokens);
-	return status;
 }

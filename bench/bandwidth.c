@@ -1,0 +1,104 @@
+/*
+ * bandwidth.c
+ *    How fast memory is read: 2 GiB, each thread its part, the best of several runs. What decode is
+ *    measured against.
+ *
+ * Usage: bandwidth [THREADS]    prints "bandwidth: G GB/s"
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define N_BYTES ((size_t) 2 << 30)
+#define RUNS 9
+#define MAX_THREADS 256
+
+typedef uint64_t Words __attribute__((vector_size(64)));
+
+typedef struct Part
+{
+	const Words       *words;
+	size_t             n;
+	pthread_barrier_t *barrier;
+	Words              sum;
+} Part;
+
+static double
+seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
+}
+
+/* Four sums, so that additions don't wait for one another. */
+static void *
+thread_main(void *arg)
+{
+	Part *part = arg;
+
+	for (int run = 0; run < RUNS; run++)
+	{
+		Words sums[4] = {{0}};
+
+		pthread_barrier_wait(part->barrier);
+		for (size_t i = 0; i + 4 <= part->n; i += 4)
+			for (size_t k = 0; k < 4; k++)
+				sums[k] += part->words[i + k];
+		part->sum += sums[0] + sums[1] + sums[2] + sums[3];
+		pthread_barrier_wait(part->barrier);
+	}
+	return NULL;
+}
+
+int
+main(int argc, char **argv)
+{
+	int               n_threads = argc > 1 ? atoi(argv[1]) : 1;
+	pthread_t         threads[MAX_THREADS];
+	static Part       parts[MAX_THREADS];
+	pthread_barrier_t barrier;
+	double            best = 0;
+	void             *memory;
+
+	if (n_threads < 1 || n_threads > MAX_THREADS)
+		return 2;
+	memory = mmap(NULL, N_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return 1;
+	(void) madvise(memory, N_BYTES, MADV_HUGEPAGE);
+	memset(memory, 1, N_BYTES);
+	pthread_barrier_init(&barrier, NULL, (unsigned) n_threads + 1);
+	for (int i = 0; i < n_threads; i++)
+	{
+		size_t n_words = N_BYTES / sizeof(Words), begin = n_words * (size_t) i / (size_t) n_threads;
+
+		parts[i] = (Part){.words = (const Words *) memory + begin,
+		                  .n = n_words * ((size_t) i + 1) / (size_t) n_threads - begin,
+		                  .barrier = &barrier};
+		if (pthread_create(&threads[i], NULL, thread_main, &parts[i]) != 0)
+			return 1;
+	}
+	for (int run = 0; run < RUNS; run++)
+	{
+		double begin;
+
+		pthread_barrier_wait(&barrier);
+		begin = seconds();
+		pthread_barrier_wait(&barrier);
+
+		double rate = (double) N_BYTES / (seconds() - begin) / 1e9;
+
+		best = rate > best ? rate : best;
+	}
+	for (int i = 0; i < n_threads; i++)
+		pthread_join(threads[i], NULL);
+	printf("bandwidth: %.1f GB/s\n", best);
+	return 0;
+}
