@@ -247,6 +247,7 @@ plan_step(PkEngine *engine, PkError *err)
 {
 	size_t n_models = number_models(engine);
 	size_t n = 0;
+	bool   has_decoding = false; /* nobody waits for a long step otherwise; cancel is by tiles */
 	void  *items = engine->items;
 	void  *budgets = engine->budgets;
 
@@ -259,12 +260,14 @@ plan_step(PkEngine *engine, PkError *err)
 	engine->budgets = budgets;
 	PK_FORWARD(status);
 
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+		has_decoding |= request->state == PK_REQUEST_DECODE;
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
-		engine->budgets[model->index] = (PkSchedBudget){
-			.n_tokens = engine->max_batch_tokens,
-			.n_prompt = engine->has_fixed_chunks
-		                    ? engine->max_batch_tokens
-		                    : pk_pace_chunk(&model->pace, engine->max_batch_tokens)};
+		engine->budgets[model->index] =
+			(PkSchedBudget){.n_tokens = engine->max_batch_tokens,
+		                    .n_prompt = has_decoding && !engine->has_fixed_chunks
+		                                    ? pk_pace_chunk(&model->pace, engine->max_batch_tokens)
+		                                    : engine->max_batch_tokens};
 	for (PkRequest *request = engine->first; request != NULL; request = request->next)
 		engine->items[n++] = (PkSchedItem){.model = request->model->index,
 		                                   .n_cached = request->n_cached,

@@ -14,7 +14,11 @@
 #define GUESS_SCALAR 1.0
 #define GUESS_VECTOR 60.0
 #define GUESS_MEMORY 15.0
-/* Steps of at most this many tokens say what a step costs, longer ones what a token costs. */
+/*
+ * Steps of at most this many tokens say what a step costs. What a token costs at most, each step
+ * says; how much more than was thought, only one that takes longer than to read the weights. So
+ * neither a slow step nor the short end of a prompt makes later chunks short for long.
+ */
 #define FEW_TOKENS 2
 
 typedef struct Plan
@@ -149,10 +153,12 @@ pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 void
 pk_pace_measure(PkPace *pace, size_t n_tokens, double elapsed_ns)
 {
+	double ns_token = elapsed_ns / (double) n_tokens;
+
 	if (n_tokens <= FEW_TOKENS)
 		pace->ns_step = elapsed_ns;
-	else
-		pace->ns_token = elapsed_ns / (double) n_tokens;
+	if (ns_token < pace->ns_token || elapsed_ns > 2 * pace->ns_step)
+		pace->ns_token = ns_token;
 }
 
 size_t

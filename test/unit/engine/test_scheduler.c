@@ -99,6 +99,19 @@ test_pace(void)
 	       "where one token takes 400 ms, a step may take twice that");
 	pk_pace_measure(&pace, 10, 60e9);
 	is_int((long long) pk_pace_chunk(&pace, 512), 1, "a chunk is at least one token");
+	for (size_t i = 0; i < 5; i++)
+	{
+		size_t n = pk_pace_chunk(&pace, 512);
+
+		pk_pace_measure(&pace, n, 30e6 + (double) n * 1e6);
+	}
+	ok(pk_pace_chunk(&pace, 512) > 50, "one slow step is forgotten in five");
+
+	size_t n = pk_pace_chunk(&pace, 512);
+
+	pk_pace_measure(&pace, 3, 33e6);
+	is_int((long long) pk_pace_chunk(&pace, 512), (long long) n,
+	       "the short end of a prompt says nothing of long chunks");
 }
 
 /* Run random loads to their end: blocks never exceed the limit, and everything finishes. */
