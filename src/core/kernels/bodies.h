@@ -18,11 +18,19 @@
 
 typedef float   PkV16 __attribute__((vector_size(64)));
 typedef int32_t PkI16 __attribute__((vector_size(64)));
+/* 16 integers in [-128, 127] as bytes. */
+typedef void (*PkNarrowFn)(int8_t *out, PkI16 v);
 
 PK_INLINE PkV16
 pk_v_all(float x)
 {
 	return (PkV16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+PK_INLINE PkI16
+pk_i_all(int32_t x)
+{
+	return (PkI16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
 
 PK_INLINE PkV16
@@ -295,12 +303,20 @@ pk_body_rope(float *x, const float *cos, const float *sin, size_t n_rot)
 	       pk_v_store_n(y + i, b * c + a * s, n_here););
 }
 
+PK_INLINE void
+pk_narrow(int8_t *out, PkI16 v)
+{
+	for (size_t k = 0; k < PK_LANES; k++)
+		out[k] = (int8_t) v[k];
+}
+
 /*
  * Per group: scale = max|x| / 127; q = x * (127 / max|x|) rounded half to even by adding a magic
  * number. A group that holds NaN or infinity gives q = 0 and that scale: no undefined conversion.
  */
 PK_INLINE void
-pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *scale, int32_t *sum)
+pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *scale, int32_t *sum,
+                 PkNarrowFn narrow)
 {
 	const float magic = 12582912.0f;
 
@@ -308,18 +324,23 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 	{
 		const float *from = x + g * group;
 		size_t       n = n_cols - g * group < group ? n_cols - g * group : group;
-		PkV16        most_v = pk_v_all(0.0f);
+		PkI16        high = {0};
 		PkI16        total = {0};
 
-		PK_MAP(n, PkV16 v = pk_v_load_n(from + i, n_here, 0.0f); v = pk_v_select(v < 0.0f, -v, v);
-		       most_v = pk_v_select((v > most_v) | (v != v), v, most_v);); /* NaN is kept */
+		/* without their sign floats are ordered like integers, NaN above all */
+		PK_MAP(n, PkI16 bits = (PkI16) pk_v_load_n(from + i, n_here, 0.0f) & 0x7fffffff;
+		       PkI16 mask = bits > high; high = (mask & bits) | (~mask & high););
 
+		PkV16 most_v = (PkV16) high;
 		float most = pk_v_max(most_v);
 		bool  is_plain = most > 0.0f && most <= 3.4e38f && pk_v_sum(most_v) == pk_v_sum(most_v);
 		float inverse = is_plain ? 127.0f / most : 0.0f;
 
 		is_plain = is_plain && inverse <= 3.4e38f; /* a subnormal maximum counts as zero */
 		scale[g] = is_plain ? most / 127.0f : 0.0f;
+
+		PkI16 keep = pk_i_all(is_plain ? -1 : 0);
+
 		for (size_t i = 0; i < group; i += PK_LANES)
 		{
 			PkV16 v = i + PK_LANES <= n ? pk_v_load(from + i)
@@ -327,10 +348,9 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 			                            : pk_v_all(0.0f);
 			PkI16 level = (PkI16) (v * inverse + magic) - (PkI16) pk_v_all(magic);
 
-			level = is_plain ? level : (PkI16){0};
+			level = level & keep;
 			total = total + level;
-			for (size_t k = 0; k < PK_LANES; k++)
-				q[g * group + i + k] = (int8_t) level[k];
+			narrow(q + g * group + i, level);
 		}
 
 		int32_t sum_here = 0;

@@ -22,12 +22,6 @@
  */
 typedef PkI16 (*PkQuadFn)(PkI16 sum, const uint8_t *quad, const int8_t *acts);
 
-PK_INLINE PkI16
-pk_i_all(int32_t x)
-{
-	return (PkI16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
-}
-
 PK_INLINE void
 pk_store_rows(const PkGemm *g, size_t t, size_t row, PkV16 y)
 {

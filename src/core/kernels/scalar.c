@@ -31,6 +31,7 @@ fma16(float x, PkV16 v, PkV16 sum)
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_NARROW pk_narrow
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 

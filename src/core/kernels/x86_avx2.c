@@ -34,9 +34,21 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return sum;
 }
 
+PK_TARGET_AVX2 PK_INLINE void
+narrow(int8_t *out, PkI16 v)
+{
+	__m128i parts[4], bytes;
+
+	memcpy(parts, &v, sizeof(parts));
+	bytes =
+		_mm_packs_epi16(_mm_packs_epi32(parts[0], parts[1]), _mm_packs_epi32(parts[2], parts[3]));
+	memcpy(out, &bytes, sizeof(bytes));
+}
+
 #define PK_WRAP_TARGET PK_TARGET_AVX2
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_NARROW narrow
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 

@@ -21,9 +21,18 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return (PkV16) _mm512_fmadd_ps(_mm512_set1_ps(x), (__m512) v, (__m512) sum);
 }
 
+PK_TARGET_AVX512 PK_INLINE void
+narrow(int8_t *out, PkI16 v)
+{
+	__m128i bytes = _mm512_cvtepi32_epi8((__m512i) v);
+
+	memcpy(out, &bytes, sizeof(bytes));
+}
+
 #define PK_WRAP_TARGET PK_TARGET_AVX512
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_NARROW narrow
 #define PK_WRAP_QUERIES PK_ATTEND_QUERIES
 #include "core/kernels/wrap.inc"
 
