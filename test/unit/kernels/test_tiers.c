@@ -314,6 +314,57 @@ test_attention(const PkKernels *tier)
 	   tier->name);
 }
 
+/* Several queries in one call give the bits that each gives alone, whatever lies past its keys. */
+static void
+test_many_queries(const PkKernels *tier)
+{
+	enum
+	{
+		D = 72,
+		STRIDE = 80,
+		N_BLOCKS = 5
+	};
+	float      *q = room(9 * STRIDE * sizeof(float)), *kv = room(2 * N_BLOCKS * 16 * D * 4);
+	float      *out = room(9 * STRIDE * sizeof(float)), *alone = room(STRIDE * sizeof(float));
+	float      *scores = room(PK_ATTEND_QUERIES * N_BLOCKS * 16 * sizeof(float));
+	uint16_t   *half = room(2 * N_BLOCKS * 16 * D * 2);
+	const void *k[N_BLOCKS], *v[N_BLOCKS];
+	bool        passed = true;
+
+	fill(q, 9 * STRIDE, -2, 2);
+	fill(kv, 2 * N_BLOCKS * 16 * D, -2, 2);
+	for (size_t i = 0; i < D; i++)
+		kv[(2 * N_BLOCKS - 1) * 16 * D + i] = INFINITY; /* value of position 64 */
+	scalar.f32_to_f16(half, kv, 2 * N_BLOCKS * 16 * D);
+	for (size_t b = 0; b < N_BLOCKS; b++)
+		k[b] = half + 2 * b * 16 * D, v[b] = half + (2 * b + 1) * 16 * D;
+	for (size_t n = 1; n <= 9; n++)
+		for (size_t n_keys = 56; n_keys <= 64; n_keys++)
+		{
+			PkAttend a = {.n_queries = n,
+			              .q = q,
+			              .q_stride = STRIDE,
+			              .head_size = D,
+			              .n_keys = n_keys,
+			              .scale = 0.125f,
+			              .k_blocks = k,
+			              .v_blocks = v,
+			              .scores = scores,
+			              .score_stride = N_BLOCKS * 16,
+			              .out = out};
+
+			tier->attend_f16(&a);
+			for (size_t i = 0; i < n; i++)
+			{
+				a.n_queries = 1, a.q = q + i * STRIDE, a.n_keys = n_keys + i, a.out = alone;
+				tier->attend_f16(&a);
+				passed &= memcmp(alone, out + i * STRIDE, D * sizeof(float)) == 0;
+			}
+		}
+	ok(passed, "%s: queries that go together have the bits of each alone", tier->name);
+	free(q), free(kv), free(out), free(alone), free(scores), free(half);
+}
+
 static void
 test_scalar_reference(void)
 {
@@ -392,6 +443,7 @@ main(void)
 		test_products(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
+		test_many_queries(&tier);
 	}
 	ok(pk_kernels_select(pk_cpu_features(), "sse9", &scalar, &err) == PK_BAD_ARGUMENT,
 	   "an unknown tier is refused");
