@@ -61,8 +61,9 @@ typedef struct Panel
 	int32_t        offset;
 } Panel;
 
-/* y of n tokens from t0 after this stretch, from what it is before. */
-TARGET PK_INLINE void
+/* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
+ */
+PK_INLINE void
 panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n,
            void (*dots_of)(const PkDots *))
 {
@@ -140,8 +141,8 @@ panel_tokens(const PkGemm *g, const Panel *panel)
 }
 
 /* The bias of whole panels, added last. */
-TARGET static void
-panel_bias(const PkGemm *g, size_t row)
+PK_INLINE void
+add_panel_bias(const PkGemm *g, size_t row)
 {
 	for (size_t t = 0; g->bias != NULL && t < g->acts->n_tokens; t++)
 		for (size_t i = 0; i < PK_DOTS_BLOCKS * PK_LANES; i += PK_LANES)
@@ -150,6 +151,12 @@ panel_bias(const PkGemm *g, size_t row)
 
 			pk_v_store(y, pk_v_load(y) + pk_v_load(g->bias + row + i));
 		}
+}
+
+TARGET static void
+panel_bias(const PkGemm *g, size_t row)
+{
+	add_panel_bias(g, row);
 }
 
 static size_t
