@@ -254,6 +254,7 @@ q4_best_scale(const float *w)
 static float
 q4_error(const float *w, float scale)
 {
+	float  inverse = 1.0f / scale; /* a division for each item would be most of the time */
 	Floats sums = {0};
 
 	for (size_t i = 0; i < PK_Q4_GROUP; i += 4)
@@ -261,7 +262,7 @@ q4_error(const float *w, float scale)
 		Floats at, level;
 
 		memcpy(&at, w + i, sizeof(at));
-		level = at / scale;
+		level = at * inverse;
 		level = floats_select(level > 7, (Floats){7, 7, 7, 7}, level);
 		level = floats_select(level < -8, (Floats){-8, -8, -8, -8}, level);
 		at -= scale * ((level + ROUNDER) - ROUNDER);
