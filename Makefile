@@ -3,7 +3,8 @@
 #
 #    make demo | check | check-matrix | dist    need only git and make; they install the rest
 #    make, make install, make installcheck      as in every PGXS extension (PG_CONFIG=... to choose)
-#    make unit | unit-asan | ... | lint | bench  see test/unit/unit.mk; no PostgreSQL needed
+#    make unit | unit-asan | ... | lint         see test/unit/unit.mk; no PostgreSQL needed
+#    make bench | bench-publish                 measures, beside llama.cpp: see bench/README.md
 #
 # WERROR=1 turns warnings into errors (CI does), COPT adds compiler options.
 
@@ -52,8 +53,9 @@ PG_CONFIG ?= pg_config
 # What needs no PGXS: the two commands and their helpers work before PostgreSQL is there, and core's
 # own tests have their own makefile, so that nothing of PGXS reaches them.
 UNIT_TARGETS = unit unit-asan unit-tsan unit-build headercheck lint format format-check fuzz \
-	fuzz-replay bench
-PLAIN_TARGETS = setup demo check check-matrix check-large dist $(UNIT_TARGETS)
+	fuzz-replay
+PLAIN_TARGETS = setup demo check check-matrix check-large dist bench bench-programs \
+	bench-publish $(UNIT_TARGETS)
 
 ifneq ($(and $(MAKECMDGOALS),$(if $(filter-out $(PLAIN_TARGETS),$(MAKECMDGOALS)),,plain)),)
 
@@ -66,6 +68,16 @@ check:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/check.sh
 check-matrix:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/matrix.sh $(PARTS)
+
+# CHECKPOINT and the other settings reach it in the environment, where make puts them.
+bench:
+	@PG_CONFIG='$(PG_CONFIG)' bench/run.sh
+bench-programs:
+	@$(MAKE) --no-print-directory -f test/unit/unit.mk bench
+bench-publish:
+	@test -s build/bench/results.csv || { echo "no build/bench/results.csv: make bench" >&2; exit 1; }
+	mkdir -p bench/results
+	cp build/bench/results.csv build/bench/bench.svg bench/results/
 
 dist:
 	@mkdir -p dist

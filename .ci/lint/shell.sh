@@ -8,5 +8,5 @@ bad=0
 while read -r script; do
 	bash -n "$script" || bad=1
 	! command -v shellcheck >/dev/null || shellcheck -s bash -S error "$script" || bad=1
-done < <(find scripts .ci -name '*.sh' -o -path './.ci/run' -o -path '.ci/run' | sort)
+done < <(find scripts .ci bench -name '*.sh' -o -path './.ci/run' -o -path '.ci/run' | sort)
 [ $bad = 0 ] && echo "ok - scripts parse" || { echo "not ok - scripts parse"; exit 1; }
