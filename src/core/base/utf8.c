@@ -13,7 +13,7 @@ typedef struct Lead
 static Lead lead_of(unsigned char byte);
 
 size_t
-pk_utf8_char_len(const char *text, size_t len)
+pk_utf8_any_char_len(const char *text, size_t len)
 {
 	if (len == 0)
 		return 0;
@@ -43,25 +43,6 @@ lead_of(unsigned char byte)
 	if (byte >= 0xf0 && byte <= 0xf4)
 		return (Lead){4, byte == 0xf0 ? 0x90 : 0x80, byte == 0xf4 ? 0x8f : 0xbf};
 	return (Lead){0, 0, 0};
-}
-
-uint32_t
-pk_utf8_decode(const char *text, size_t n)
-{
-	const unsigned char *s = (const unsigned char *) text;
-
-	switch (n)
-	{
-		case 1:
-			return s[0];
-		case 2:
-			return (uint32_t) (s[0] & 0x1f) << 6 | (s[1] & 0x3f);
-		case 3:
-			return (uint32_t) (s[0] & 0x0f) << 12 | (uint32_t) (s[1] & 0x3f) << 6 | (s[2] & 0x3f);
-		default:
-			return (uint32_t) (s[0] & 0x07) << 18 | (uint32_t) (s[1] & 0x3f) << 12 |
-			       (uint32_t) (s[2] & 0x3f) << 6 | (s[3] & 0x3f);
-	}
 }
 
 size_t

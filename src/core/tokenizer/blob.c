@@ -12,6 +12,7 @@
 #include "core/base/alloc.h"
 #include "core/tokenizer/blob.h"
 #include "core/tokenizer/hashtable.h"
+#include "core/tokenizer/match.h"
 #include "core/tokenizer/trie.h"
 
 static PkStatus    check_header(const PkBlobHeader *header, size_t size, PkError *err);
@@ -43,6 +44,7 @@ pk_blob_item_size(PkSection section)
 		case PK_SECTION_SPELL_TABLE:
 		case PK_SECTION_WORD_TABLE:
 		case PK_SECTION_MERGE_TABLE:
+		case PK_SECTION_MATCH_NODES:
 			return 8;
 		case PK_SECTION_RAW_NODES:
 		case PK_SECTION_NORMAL_NODES:
@@ -50,6 +52,8 @@ pk_blob_item_size(PkSection section)
 		case PK_SECTION_RAW_EDGES:
 		case PK_SECTION_NORMAL_EDGES:
 			return sizeof(PkTrieEdge);
+		case PK_SECTION_MATCH_TOKENS:
+			return sizeof(PkMatchToken);
 		default:
 			return 1;
 	}
@@ -131,6 +135,9 @@ check_sections(const PkBlobHeader *header, size_t size, PkError *err)
 		has_count(header, PK_SECTION_WORD_OFFSETS, n + 1) &&
 		has_count(header, PK_SECTION_FLAGS, n) &&
 		header->sections[PK_SECTION_MERGE_IDS].count <= PK_MAX_MERGES &&
+		(has_count(header, PK_SECTION_MATCH_TOKENS, n) ||
+	     (has_count(header, PK_SECTION_MATCH_TOKENS, 0) &&
+	      has_count(header, PK_SECTION_MATCH_NODES, 0))) &&
 		has_count(header, PK_SECTION_TEMPLATE, (uint64_t) header->n_before + header->n_after) &&
 		table_bits(header, PK_SECTION_SPELL_TABLE) > 0 &&
 		table_bits(header, PK_SECTION_WORD_TABLE) > 0 &&
@@ -216,6 +223,9 @@ attach(PkTokenizer *tokenizer, const char *blob)
 	tokenizer->word_bits = table_bits(tokenizer->header, PK_SECTION_WORD_TABLE);
 	tokenizer->merge_bits = table_bits(tokenizer->header, PK_SECTION_MERGE_TABLE);
 	tokenizer->merge_ids = section_data(blob, PK_SECTION_MERGE_IDS);
+	tokenizer->match_nodes = section_data(blob, PK_SECTION_MATCH_NODES);
+	tokenizer->match_tokens = section_data(blob, PK_SECTION_MATCH_TOKENS);
+	tokenizer->n_match_nodes = (size_t) tokenizer->header->sections[PK_SECTION_MATCH_NODES].count;
 	tokenizer->patterns = section_data(blob, PK_SECTION_PATTERNS);
 	tokenizer->template_ids = section_data(blob, PK_SECTION_TEMPLATE);
 }
@@ -257,6 +267,8 @@ check_tables(const PkTokenizer *tokenizer, PkError *err)
 		if (tokenizer->merge_ids[i] >= n)
 			return pk_error(err, PK_BAD_FILE, "tokenizer tables: merge %zu makes id %u of %zu", i,
 			                tokenizer->merge_ids[i], n);
+	if (!pk_match_check(tokenizer))
+		return pk_error(err, PK_BAD_FILE, "tokenizer tables: the words' tokens are broken");
 	for (size_t i = 0; i < n_template; i++)
 		if (tokenizer->template_ids[i] < 0)
 			return pk_error(err, PK_BAD_FILE, "tokenizer tables: template id %d",

@@ -47,6 +47,8 @@ typedef enum PkSection
 	PK_SECTION_NORMAL_EDGES,  /* PkTrieEdge */
 	PK_SECTION_PATTERNS,      /* char: texts of Split patterns */
 	PK_SECTION_TEMPLATE,      /* int32: ids put before, then after the text */
+	PK_SECTION_MATCH_NODES,   /* uint64: a double array over the tokens' bytes, see below */
+	PK_SECTION_MATCH_TOKENS,  /* PkMatchToken (n_ids), or both are empty, see match.h */
 	PK_N_SECTIONS
 } PkSection;
 
@@ -118,6 +120,33 @@ typedef struct PkTrieEdge
 	uint32_t node;
 } PkTrieEdge;
 
+/*
+ * A node of the double array: its base, label and token. The child of a node for a byte is node
+ * base ^ byte if that has the label byte + 1; 0 labels free slots. Children never lie in the first
+ * 256 slots: node 0 is the root, and base 0 means no children.
+ */
+#define PK_MATCH_BASE_BITS 24
+#define PK_MATCH_LABEL_BITS 9
+#define PK_MATCH_MAX_NODES ((size_t) 1 << PK_MATCH_BASE_BITS)
+#define PK_MATCH_BASE(node) ((uint32_t) (node) & (PK_MATCH_MAX_NODES - 1))
+#define PK_MATCH_LABEL(node) \
+	((uint32_t) ((node) >> PK_MATCH_BASE_BITS) & ((1u << PK_MATCH_LABEL_BITS) - 1))
+#define PK_MATCH_ID_PLUS_1(node) ((uint32_t) ((node) >> (PK_MATCH_BASE_BITS + PK_MATCH_LABEL_BITS)))
+
+#define PK_MATCH_BYTES 48 /* longest token in the array, and longest word that is matched */
+#define PK_NO_TOKEN UINT32_MAX
+
+/* How a token came about. One that is no word of its own has made_at PK_NO_TOKEN. */
+typedef struct PkMatchToken
+{
+	uint32_t left, right; /* what its last merge joined; PK_NO_TOKEN for a byte */
+	uint32_t made_at;     /* rank of that merge + 1; 0 for a byte */
+	uint32_t shorter;     /* the longest token that it begins with, or PK_NO_TOKEN */
+	uint64_t partners;    /* PK_MATCH_PARTNER() of all that a merge joins to its right */
+} PkMatchToken;
+
+#define PK_MATCH_PARTNER(id) (UINT64_C(1) << ((id) *0x9e3779b1u >> 26))
+
 typedef struct PkBlobHeader
 {
 	uint64_t       magic;
@@ -163,6 +192,9 @@ struct PkTokenizer
 	const char         *patterns;
 	const int32_t      *template_ids;
 	PkTrie              raw, normal;
+	const uint64_t     *match_nodes;
+	const PkMatchToken *match_tokens;
+	size_t              n_match_nodes;         /* 0: words are merged */
 	PkRegex            *regexes[PK_MAX_STEPS]; /* NULL but for PK_STEP_SPLIT_REGEX */
 };
 

@@ -10,6 +10,7 @@
 #include "core/tokenizer/alphabet.h"
 #include "core/tokenizer/bpe.h"
 #include "core/tokenizer/hashtable.h"
+#include "core/tokenizer/match.h"
 
 #define POLL_EVERY 4096
 #define NO_RANK UINT32_MAX
@@ -63,6 +64,9 @@ pk_bpe_word(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t l
 
 	/* With byte fallback a byte may give two symbols: the bytes of its letter. */
 	PK_FORWARD(make_room(bpe, has_fallback ? 2 * len : len, err));
+	bpe->n = pk_match_word(tokenizer, word, len, bpe->ids, bpe->ends);
+	if (bpe->n > 0)
+		return PK_OK;
 	PK_FORWARD(start_symbols(bpe, tokenizer, word, len, cancel, err));
 	if (len >= POLL_EVERY && pk_cancel_poll(cancel))
 		return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
@@ -223,6 +227,7 @@ merge_short(PkBpe *bpe, const PkTokenizer *tokenizer)
 			}
 		if (lowest == NO_RANK)
 			break;
+		bpe->last_join = ends[at];
 		ids[at] = tokenizer->merge_ids[lowest];
 		ends[at] = ends[at + 1];
 		n--;

@@ -20,6 +20,7 @@ typedef struct PkBpe
 	uint32_t *ends; /* byte of the word at which each symbol ends */
 	size_t    n;
 	size_t    room;
+	uint32_t  last_join;            /* byte at which the last merge joined; short words */
 	uint32_t  ranks[PK_SHORT_WORD]; /* of the pair (i, i + 1); short words */
 	uint32_t *prev, *next;          /* long words */
 	uint64_t *heap;                 /* rank << 32 | symbol */

@@ -14,6 +14,7 @@
 #include "core/tokenizer/bpe.h"
 #include "core/tokenizer/draft.h"
 #include "core/tokenizer/hashtable.h"
+#include "core/tokenizer/match.h"
 #include "core/tokenizer/trie.h"
 
 #define MAX_TOKEN_BYTES ((size_t) 1 << 20)
@@ -42,6 +43,7 @@ static PkStatus    lay_trie(PkDraft *draft, Layout *layout, bool is_normalized, 
 static size_t      collect_patterns(PkDraft *draft, bool is_normalized, PkTriePattern *patterns);
 static const char *alias_of(const char *text, size_t len);
 static PkStatus    lay_words(const PkDraft *draft, Layout *layout, PkError *err);
+static PkStatus    lay_matches(const PkDraft *draft, Layout *layout, PkError *err);
 static PkStatus is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t id,
                               bool is_char, bool *is_whole, PkError *err);
 static void     view_layout(const PkDraft *draft, const Layout *layout, PkTokenizer *view);
@@ -88,6 +90,7 @@ build(PkDraft *draft, const PkJson *root, void **blob, size_t *size, PkError *er
 	PK_FORWARD_TO(done, lay_merges(draft, &layout, err));
 	PK_FORWARD_TO(done, lay_tries(draft, &layout, err));
 	PK_FORWARD_TO(done, lay_words(draft, &layout, err));
+	PK_FORWARD_TO(done, lay_matches(draft, &layout, err));
 	set_section(&layout, PK_SECTION_SPELL_TABLE, draft->spell_table,
 	            (size_t) 1 << draft->spell_bits, false);
 	set_section(&layout, PK_SECTION_PATTERNS, draft->patterns, draft->patterns_len, false);
@@ -433,6 +436,24 @@ is_whole_word(const PkDraft *draft, const PkTokenizer *view, PkBpe *bpe, size_t 
 	                       err));
 	*is_whole = bpe->n == 1 && bpe->ids[0] == id;
 	return PK_OK;
+}
+
+/* With ignore_merges a word's tokens don't follow from merging alone. */
+static PkStatus
+lay_matches(const PkDraft *draft, Layout *layout, PkError *err)
+{
+	PkTokenizer   view = {0};
+	uint64_t     *nodes = NULL;
+	PkMatchToken *tokens = NULL;
+	size_t        n_nodes = 0;
+	PkStatus      status = PK_OK;
+
+	view_layout(draft, layout, &view);
+	if (!draft->ignore_merges)
+		status = pk_match_build(&view, &nodes, &n_nodes, &tokens, draft->cancel, err);
+	set_section(layout, PK_SECTION_MATCH_NODES, nodes, n_nodes, true);
+	set_section(layout, PK_SECTION_MATCH_TOKENS, tokens, n_nodes > 0 ? draft->n_ids : 0, true);
+	return status;
 }
 
 /* As much of a tokenizer as pk_bpe_word() reads. */

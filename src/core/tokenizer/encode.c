@@ -69,6 +69,7 @@ static PkStatus take_normal_piece(Encoder *encoder, const char *text, size_t sta
                                   int32_t id);
 static PkStatus normalize_piece(Encoder *encoder, const char *text, size_t len);
 static PkStatus take_word(void *arg, const PkWord *word);
+static int32_t  find_word(const PkTokenizer *tokenizer, const PkWord *word);
 static PkStatus add_word_tokens(Encoder *encoder, const PkWord *word);
 static PkStatus add_token(Encoder *encoder, uint32_t id, size_t start, size_t end);
 static PkStatus make_room(Encoder *encoder, size_t n_more);
@@ -342,7 +343,6 @@ take_word(void *arg, const PkWord *word)
 {
 	Encoder           *encoder = arg;
 	const PkTokenizer *tokenizer = encoder->tokenizer;
-	int32_t            id;
 
 	encoder->work_bytes += word->len;
 	if (encoder->work_bytes >= POLL_BYTES)
@@ -351,9 +351,11 @@ take_word(void *arg, const PkWord *word)
 		if (pk_cancel_poll(encoder->cancel))
 			return cancelled(encoder);
 	}
-	id = pk_text_find(tokenizer->word_table, tokenizer->word_bits, tokenizer->word_offsets,
-	                  tokenizer->word_text, word->bytes, word->len,
-	                  pk_text_hash(word->bytes, word->len));
+
+	/* Matching finds a word that is one token as fast. */
+	bool    is_matched = tokenizer->n_match_nodes > 0 && word->len <= PK_MATCH_BYTES;
+	int32_t id = is_matched ? -1 : find_word(tokenizer, word);
+
 	if (id >= 0)
 	{
 		size_t start = word->start;
@@ -370,6 +372,14 @@ take_word(void *arg, const PkWord *word)
 	PK_FORWARD(pk_bpe_word(&encoder->bpe, tokenizer, word->bytes, word->len, encoder->cancel,
 	                       encoder->err));
 	return add_word_tokens(encoder, word);
+}
+
+static int32_t
+find_word(const PkTokenizer *tokenizer, const PkWord *word)
+{
+	return pk_text_find(tokenizer->word_table, tokenizer->word_bits, tokenizer->word_offsets,
+	                    tokenizer->word_text, word->bytes, word->len,
+	                    pk_text_hash(word->bytes, word->len));
 }
 
 static PkStatus
