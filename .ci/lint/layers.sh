@@ -10,12 +10,13 @@ cd "${1:-.}"
 table='
 src/core/base:
 src/core/kernels: core/base
+src/core/pii: core/base
 src/core/model: core/base core/kernels core/tokenizer
 src/core/tokenizer: core/base
 src/core/sample: core/base core/kernels
 src/core/infer: core/base core/kernels core/model core/tokenizer
 src/core/engine: core/base core/kernels core/model core/tokenizer core/sample core/infer
-src/pg: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
+src/pg: core/base core/pii core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
 src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine cli
 '
 
@@ -23,7 +24,7 @@ src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer
 third_party='
 ^jansson\.h$ src/core/base/json.c
 ^xxhash\.h$ src/core/base/hash.c
-^unicode/ src/core/tokenizer/unicode.c src/core/tokenizer/normalize.c src/core/tokenizer/regex.c
+^unicode/ src/core/tokenizer/unicode.c src/core/tokenizer/normalize.c src/core/tokenizer/regex.c src/core/pii/chars.c
 ^(cblas|openblas|f77blas)
 '
 

@@ -17,6 +17,6 @@ perl -MJSON::PP -e '
 	push @bad, "META.json: version is not semantic" unless $meta->{version} =~ /^\d+\.\d+\.\d+$/;
 	push @bad, "META.json: $meta->{provides}{polyko}{file} is not there"
 		unless -f $meta->{provides}{polyko}{file};
-	push @bad, "sql/polyko--$version.sql is not there" unless -f "sql/polyko--$version.sql";
+	push @bad, "sql/polyko--$version.sql is not there" unless -f "sql/polyko--$version.sql" || glob("sql/polyko--*--$version.sql");
 	print "$_\n" for @bad;
 	exit @bad ? 1 : 0;' && echo "ok - META.json and versions" || { echo "not ok - META.json and versions"; exit 1; }

@@ -60,6 +60,10 @@ foreach my $version (split ' ', $versions)
 	is($node->safe_psql($db, "SELECT extversion FROM pg_extension WHERE extname = 'polyko'"),
 		$default, "$version updates to $default with an index and a view on each function");
 	is(answers($db), $before, "$version: answers are the same after the update");
+	$node->safe_psql($db, "CREATE INDEX later ON t ((polyko_redact_pii(body)));"
+		  . ' CREATE VIEW later_v AS SELECT polyko_redact_pii(body) AS x FROM t');
+	is($node->safe_psql($db, 'SELECT count(*) FROM later_v'), 2,
+		"$version: what came later is there after the update");
 	is(catalog($db), catalog('postgres'), "$version: the updated catalog is that of a fresh install");
 }
 

@@ -22,8 +22,9 @@ JOBS ?= 2
 RUNNER ?=
 
 # Layers, lowest first, and what each may call (STYLE: the table of dependencies).
-LAYERS = base kernels tokenizer model sample infer engine
+LAYERS = base pii kernels tokenizer model sample infer engine
 BELOW_base =
+BELOW_pii = base
 BELOW_kernels = base
 BELOW_model = tokenizer kernels base
 BELOW_tokenizer = base
@@ -55,7 +56,7 @@ lib_of = $(B)/libpk_$(1).a
 libs_of = $(foreach l,$(1) $(BELOW_$(1)),$(call lib_of,$(l)))
 objs_of = $(patsubst src/%.c,$(B)/%.o,$(sort $(wildcard src/core/$(1)/*.c)))
 ALL_OBJS = $(foreach l,$(LAYERS),$(call objs_of,$(l)))
-ALL_LIBS = $(call libs_of,engine)
+ALL_LIBS = $(call lib_of,pii) $(call libs_of,engine)
 
 .PHONY: unit unit-asan unit-tsan unit-build unit-run headercheck lint format format-check fuzz \
 	fuzz-run fuzz-replay replay-run bench bench-build

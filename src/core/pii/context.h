@@ -1,0 +1,58 @@
+/*
+ * context.h
+ *    The words around a number, on its line.
+ *
+ * Distances count letters and other signs; digits, spaces, dashes, dots, brackets, masks and our
+ * own marks don't count and are no part of words. So a text that was redacted gives the numbers
+ * that are left the same context as before, and redacting again changes nothing.
+ */
+#ifndef PK_PII_CONTEXT_H
+#define PK_PII_CONTEXT_H
+
+#include "core/pii/words.h"
+
+#define PK_PII_LEFT 48
+#define PK_PII_RIGHT 25
+#define PK_PII_FAR SIZE_MAX
+
+/* What counts on the line before a place, oldest first. */
+typedef struct PkPiiWords
+{
+	uint16_t chars[PK_PII_LEFT];
+	size_t   n;
+	size_t   end; /* the place: bytes */
+	bool     has_labels;
+} PkPiiWords;
+
+/* Go on to byte at. Each byte is looked at once, whatever is asked. */
+void pk_pii_words_to(PkPiiWords *words, const char *text, size_t at);
+/* Go on to byte at, over a span. */
+void pk_pii_words_over(PkPiiWords *words, size_t at);
+
+typedef struct PkPiiHit
+{
+	uint32_t roles;
+	size_t   distance; /* what counts between the word and the number */
+} PkPiiHit;
+
+typedef struct PkPiiContext
+{
+	PkPiiHit left[PK_PII_LEFT], right[PK_PII_RIGHT];
+	size_t   n_left, n_right;
+	bool     is_joined;     /* the first that counts on the right follows at once */
+	uint16_t before, after; /* the nearest that count; 0: none */
+} PkPiiContext;
+
+/* words: at the start of the number, whose last byte is before end. */
+void pk_pii_context(const PkPiiWords *words, const char *text, size_t len, size_t end,
+                    PkPiiContext *context);
+
+/* Least distance of a word that has one of the roles, or PK_PII_FAR. */
+size_t pk_pii_left(const PkPiiContext *context, uint32_t roles);
+size_t pk_pii_right(const PkPiiContext *context, uint32_t roles);
+
+/* Bytes of one of our marks that begins at (or, before: ends at) byte i; 0 if none does. */
+size_t pk_pii_mark(const char *text, size_t len, size_t i, bool has_labels);
+size_t pk_pii_mark_before(const char *text, size_t i, bool has_labels);
+
+#endif
