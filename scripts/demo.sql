@@ -44,5 +44,8 @@ SELECT r.id, r.body, round(d.score::numeric, 3) AS score
  ORDER BY d.score DESC
  LIMIT 3;
 
+-- Personal data is replaced before anybody reads it. No model is needed.
+SELECT polyko_redact_pii('신한은행 110-234-567890(홍길동)으로 보내고 010-2345-6789로 전화 주세요.');
+
 -- Which models there are, and what they are.
 SELECT name, architecture, parameters, context, quantization FROM polyko_models;

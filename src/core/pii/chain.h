@@ -2,8 +2,8 @@
  * chain.h
  *    Groups of digits and what lies between them: the shape of a number.
  */
-#ifndef PK_PII_CHAIN_H
-#define PK_PII_CHAIN_H
+#ifndef PK_CHAIN_H
+#define PK_CHAIN_H
 
 #include "core/pii/chars.h"
 

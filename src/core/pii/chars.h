@@ -5,8 +5,8 @@
  * Decimal digits of any script and white space come from ICU, dashes too, but for the wave dash (it
  * means a range) and what Koreans type for a dash or a dot without its being one.
  */
-#ifndef PK_PII_CHARS_H
-#define PK_PII_CHARS_H
+#ifndef PK_CHARS_H
+#define PK_CHARS_H
 
 #include "core/base/utf8.h"
 

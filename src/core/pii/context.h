@@ -6,8 +6,8 @@
  * own marks don't count and are no part of words. So a text that was redacted gives the numbers
  * that are left the same context as before, and redacting again changes nothing.
  */
-#ifndef PK_PII_CONTEXT_H
-#define PK_PII_CONTEXT_H
+#ifndef PK_CONTEXT_H
+#define PK_CONTEXT_H
 
 #include "core/pii/words.h"
 

@@ -2,8 +2,8 @@
  * kinds.h
  *    The kinds and what stands for them.
  */
-#ifndef PK_PII_KINDS_H
-#define PK_PII_KINDS_H
+#ifndef PK_KINDS_H
+#define PK_KINDS_H
 
 #include "core/base/platform.h"
 

@@ -2,8 +2,8 @@
  * plan.h
  *    Numbering plans: which digits a phone or an account begins with, and how it is grouped.
  */
-#ifndef PK_PII_PLAN_H
-#define PK_PII_PLAN_H
+#ifndef PK_PLAN_H
+#define PK_PLAN_H
 
 #include "core/base/platform.h"
 

@@ -5,8 +5,8 @@
  * Each rule looks at the chain's beginning. It gives the span, which may begin before the chain (a
  * plus sign, a bracket) and ends after one of its groups.
  */
-#ifndef PK_PII_RULES_H
-#define PK_PII_RULES_H
+#ifndef PK_RULES_H
+#define PK_RULES_H
 
 #include "core/pii/chain.h"
 #include "core/pii/pii.h"

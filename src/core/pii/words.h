@@ -5,8 +5,8 @@
  *
  * Texts are compared without spaces, in lower case, ASCII for full-width Latin, Hangul composed.
  */
-#ifndef PK_PII_WORDS_H
-#define PK_PII_WORDS_H
+#ifndef PK_WORDS_H
+#define PK_WORDS_H
 
 #include <uchar.h>
 
