@@ -12,7 +12,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my $node = start_node('builder');
+# twelve sessions at once: PostgreSQL::Test::Cluster allows ten
+my $node = start_node('builder', 'max_connections = 30');
 my $images = $node->data_dir . '/polyko';
 
 many_sessions_one_build();
@@ -40,7 +41,8 @@ sub many_sessions_one_build
 				"SELECT polyko_embed('가', 'many')" ], '>', \$out[$i], '2>', \$err[$i]);
 	}
 	$_->finish for @runs;
-	is(scalar(grep { $_ =~ /^\{/ } @out), 12, 'twelve sessions have their answer');
+	is(scalar(grep { $_ =~ /^\{/ } @out), 12, 'twelve sessions have their answer')
+	  or diag(@err);
 	is(scalar(keys %{ { map { $_ => 1 } @out } }), 1, 'and it is the same');
 	my @built = slurp_file($node->logfile, $log) =~ /polyko converted model "many"/g;
 	cmp_ok(scalar(@built), '>=', 1, 'a worker logged its work');
