@@ -6,6 +6,7 @@
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -15,6 +16,7 @@
 #include "pg/callargs.h"
 #include "pg/guc.h"
 #include "pg/modelcache.h"
+#include "pg/models.h"
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
 
@@ -35,6 +37,9 @@ enum
 static void check_max_tokens(int32 max_tokens);
 static void read_sample(FunctionCallInfo fcinfo, PkRequestSpec *spec);
 static void read_stop(ArrayType *array, PkRequestSpec *spec);
+static bool must_redact(FunctionCallInfo fcinfo);
+static int  known_keys(const char *const *keys, int n_keys);
+static void free_redactor(void *redactor);
 static void free_tokens(void *tokens);
 
 void
@@ -83,8 +88,9 @@ pkpg_read_generate(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spe
 	read_sample(fcinfo, spec);
 	pkpg_not_null(fcinfo, ARG_STOP, "stop");
 	read_stop(PG_GETARG_ARRAYTYPE_P(ARG_STOP), spec);
-	pkpg_check_options(fcinfo, ARG_OPTIONS);
+	input->redact = must_redact(fcinfo);
 	pkpg_read_input(fcinfo, input);
+	input->redact |= pkpg_server_redacts(text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	spec->model = input->model;
 }
 
@@ -167,31 +173,67 @@ read_stop(ArrayType *array, PkRequestSpec *spec)
 }
 
 void
-pkpg_check_options(FunctionCallInfo fcinfo, int arg)
+pkpg_read_options(FunctionCallInfo fcinfo, int arg, const char *const *keys, int n_keys,
+                  JsonbValue *values)
 {
 	Jsonb         *options;
 	JsonbIterator *it;
 	JsonbValue     key;
 
+	for (int i = 0; i < n_keys; i++)
+		values[i].type = jbvNull;
 	pkpg_not_null(fcinfo, arg, "options");
 	options = PG_GETARG_JSONB_P(arg);
 	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
-		         errhint("Leave options out: this version knows no key of it.")));
-	if (JB_ROOT_COUNT(options) == 0)
-		return;
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		                errmsg("options must be a JSON object"), known_keys(keys, n_keys)));
 	it = JsonbIteratorInit(&options->root);
 	(void) JsonbIteratorNext(&it, &key, true); /* the object begins */
-	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		int  i = 0;
+		char name[64];
 
-	char name[64];
+		while (i < n_keys && ((int) strlen(keys[i]) != key.val.string.len ||
+		                      memcmp(keys[i], key.val.string.val, key.val.string.len) != 0))
+			i++;
+		if (i == n_keys)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			                errmsg("unknown key \"%s\" in options",
+			                       pk_error_quote(name, sizeof(name), key.val.string.val,
+			                                      (size_t) key.val.string.len)),
+			                known_keys(keys, n_keys)));
+		(void) JsonbIteratorNext(&it, &values[i], true);
+	}
+}
 
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-	                errmsg("unknown key \"%s\" in options",
-	                       pk_error_quote(name, sizeof(name), key.val.string.val,
-	                                      (size_t) key.val.string.len)),
-	                errhint("Known keys: none yet. Leave options out.")));
+/* The hint of an error. */
+static int
+known_keys(const char *const *keys, int n_keys)
+{
+	StringInfoData list;
+
+	if (n_keys == 0)
+		return errhint("Known keys: none yet. Leave options out.");
+	initStringInfo(&list);
+	for (int i = 0; i < n_keys; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", keys[i]);
+	return errhint("Known keys: %s.", list.data);
+}
+
+/* By the call's option, or the server's: that is the administrator's, and no call undoes it. */
+static bool
+must_redact(FunctionCallInfo fcinfo)
+{
+	static const char *const keys[] = {"redact"};
+	JsonbValue               redact;
+
+	pkpg_read_options(fcinfo, ARG_OPTIONS, keys, lengthof(keys), &redact);
+	if (redact.type != jbvNull && redact.type != jbvBool)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		                errmsg("options: redact must be true or false"),
+		                errhint("Write options => '{\"redact\": true}'.")));
+	return redact.type == jbvBool && redact.val.boolean;
 }
 
 const PkTokens *
@@ -209,6 +251,23 @@ pkpg_encode(const PkpgInput *input, bool want_offsets)
 	                               tokens, &cancel, &err),
 	           &err);
 	return tokens;
+}
+
+PkRedactor *
+pkpg_redactor_begin(const PkpgInput *input)
+{
+	PkRedactor **redactor = palloc0(sizeof(PkRedactor *)); /* tied before it is there: no leak */
+	PkError      err = {0};
+
+	(void) pkpg_tie(CurrentMemoryContext, free_redactor, redactor);
+	pkpg_check(pk_redactor_create(input->text, input->len, redactor, &err), &err);
+	return *redactor;
+}
+
+static void
+free_redactor(void *redactor)
+{
+	pk_redactor_free(*(PkRedactor **) redactor);
 }
 
 static void

@@ -6,8 +6,10 @@
 #define PKPG_CALLARGS_H
 
 #include "fmgr.h"
+#include "utils/jsonb.h"
 
 #include "core/engine/engine.h"
+#include "core/pii/redactor.h"
 
 /* A model and the text it is asked about; detoasted, in CurrentMemoryContext. */
 typedef struct PkpgInput
@@ -15,6 +17,7 @@ typedef struct PkpgInput
 	const char *text;
 	size_t      len;
 	PkModel    *model;
+	bool        redact; /* generate: personal data in the answer is replaced */
 } PkpgInput;
 
 /* 0A000 unless the database can hold UTF-8. */
@@ -32,14 +35,21 @@ void pkpg_read_input(FunctionCallInfo fcinfo, PkpgInput *input);
  */
 void pkpg_read_generate(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spec);
 
-/* 22023 when options has a key; this version knows none. */
-void pkpg_check_options(FunctionCallInfo fcinfo, int arg);
+/*
+ * The values of options' known keys (keys: n_keys names), type jbvNull where one is not there;
+ * 22023 naming an unknown key.
+ */
+void pkpg_read_options(FunctionCallInfo fcinfo, int arg, const char *const *keys, int n_keys,
+                       JsonbValue *values);
 
 /* Ids of the input. They belong to CurrentMemoryContext, which frees them. Answers interrupts. */
 const PkTokens *pkpg_encode(const PkpgInput *input, bool want_offsets);
 
 /* Put the input's ids into spec; an empty input is one <|endoftext|>. */
 void pkpg_set_prompt(const PkpgInput *input, PkRequestSpec *spec);
+
+/* For an answer to input, whose end is context. Belongs to CurrentMemoryContext, which frees it. */
+PkRedactor *pkpg_redactor_begin(const PkpgInput *input);
 
 /* A context for everything a call makes, below CurrentMemoryContext; current from now on. */
 MemoryContext pkpg_call_begin(MemoryContext *caller);

@@ -25,7 +25,7 @@
 #include "pg/models.h"
 
 #define SHAREDIR "$sharedir/"
-#define OPTION_LIST "path, quantization, fingerprint"
+#define OPTION_LIST "path, quantization, fingerprint, redact_output"
 
 PG_FUNCTION_INFO_V1(polyko_fdw_validator);
 
@@ -76,6 +76,8 @@ check_option(DefElem *option)
 			                errhint("A fingerprint has 32 hexadecimal digits; the view "
 			                        "polyko_images shows them.")));
 	}
+	else if (strcmp(option->defname, "redact_output") == 0)
+		(void) defGetBoolean(option);
 	else
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 		                errmsg("invalid option \"%s\"", option->defname),
@@ -176,7 +178,18 @@ pkpg_server_options(ForeignServer *server, PkpgServer *out)
 			(void) pk_quant_from_name(value, &out->quant);
 		else if (strcmp(option->defname, "fingerprint") == 0)
 			out->is_pinned = pk_hash_from_hex(value, &out->fingerprint);
+		else if (strcmp(option->defname, "redact_output") == 0)
+			out->redacts = defGetBoolean(option);
 	}
+}
+
+bool
+pkpg_server_redacts(const char *name)
+{
+	PkpgServer server = {0};
+
+	pkpg_server_options(GetForeignServerByName(name, false), &server);
+	return server.redacts;
 }
 
 /* By membership in the extension, not by name: another wrapper may be called polyko elsewhere. */

@@ -21,6 +21,7 @@ typedef struct PkpgServer
 	PkQuant     quant;
 	bool        is_pinned; /* option fingerprint is set */
 	PkHash128   fingerprint;
+	bool        redacts; /* redact_output */
 } PkpgServer;
 
 /*
@@ -31,6 +32,9 @@ extern void pkpg_server_find(const char *name, PkpgServer *out);
 
 /* The same without errors: false if anything is wrong. For the planner. */
 extern bool pkpg_server_try(const char *name, PkpgServer *out);
+
+/* True if the server of an open model has redact_output 'on'. */
+extern bool pkpg_server_redacts(const char *name);
 
 /* Read the options of a server that is known to be ours. */
 extern void pkpg_server_options(ForeignServer *server, PkpgServer *out);

@@ -25,7 +25,7 @@ SQL
 
 $node->safe_psql('postgres', <<"SQL");
 CREATE ROLE app;
-CREATE SERVER mine FOREIGN DATA WRAPPER polyko OPTIONS (path '$dir', quantization 'q4');
+CREATE SERVER mine FOREIGN DATA WRAPPER polyko OPTIONS (path '$dir', quantization 'q4', redact_output 'on');
 COMMENT ON SERVER mine IS 'our model';
 GRANT USAGE ON FOREIGN SERVER mine TO app;
 CREATE TABLE reviews (

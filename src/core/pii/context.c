@@ -139,19 +139,20 @@ pk_pii_words_over(PkPiiWords *words, size_t at)
 
 /* What counts on the right, up to the next number, mark or line. */
 static size_t
-collect_right(const PkPiiWords *words, const char *text, size_t len, size_t end, uint16_t *chars,
-              bool *is_joined)
+collect_right(const char *text, size_t len, size_t end, bool has_labels, uint16_t *chars,
+              bool *is_joined, bool *is_whole)
 {
-	size_t n = 0;
-	bool   is_apart = false;
+	size_t n = 0, i = end;
+	bool   is_apart = false, is_over = false;
 
 	*is_joined = false;
-	for (size_t i = end, n_raw = 0; n < PK_PII_RIGHT && n_raw < RAW; n_raw++)
+	for (size_t n_raw = 0; n < PK_PII_RIGHT && n_raw < RAW; n_raw++)
 	{
 		PkPiiChar c = pk_pii_char(text, len, i);
 
-		if (c.class == PK_PII_NEWLINE || c.class == PK_PII_DIGIT || c.class == PK_PII_STAR ||
-		    (counts(c) && pk_pii_mark(text, len, i, words->has_labels) > 0))
+		is_over = c.class == PK_PII_NEWLINE || c.class == PK_PII_DIGIT || c.class == PK_PII_STAR ||
+		          (counts(c) && pk_pii_mark(text, len, i, has_labels) > 0);
+		if (is_over)
 			break;
 		i += c.n;
 		if (!counts(c))
@@ -171,7 +172,18 @@ collect_right(const PkPiiWords *words, const char *text, size_t len, size_t end,
 			n = compose(chars, n);
 		is_apart = false;
 	}
+	*is_whole = i < len || (!is_over && n >= PK_PII_RIGHT);
 	return n;
+}
+
+bool
+pk_pii_right_is_whole(const char *text, size_t len, size_t end, bool has_labels)
+{
+	uint16_t chars[PK_PII_RIGHT + 2];
+	bool     is_joined, is_whole;
+
+	(void) collect_right(text, len, end, has_labels, chars, &is_joined, &is_whole);
+	return is_whole;
 }
 
 /* A noun before "번호" makes it the number of something else. */
@@ -211,7 +223,9 @@ pk_pii_context(const PkPiiWords *words, const char *text, size_t len, size_t end
                PkPiiContext *context)
 {
 	uint16_t right[PK_PII_RIGHT + 2];
-	size_t   n_right = collect_right(words, text, len, end, right, &context->is_joined);
+	bool     is_whole;
+	size_t   n_right =
+		collect_right(text, len, end, words->has_labels, right, &context->is_joined, &is_whole);
 
 	context->n_left = find_words(words->chars, words->n, true, context->left);
 	context->n_right = find_words(right, n_right, false, context->right);

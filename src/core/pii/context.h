@@ -47,6 +47,9 @@ typedef struct PkPiiContext
 void pk_pii_context(const PkPiiWords *words, const char *text, size_t len, size_t end,
                     PkPiiContext *context);
 
+/* False if words on the right of byte end may still come: the text ends before the context does. */
+bool pk_pii_right_is_whole(const char *text, size_t len, size_t end, bool has_labels);
+
 /* Least distance of a word that has one of the roles, or PK_PII_FAR. */
 size_t pk_pii_left(const PkPiiContext *context, uint32_t roles);
 size_t pk_pii_right(const PkPiiContext *context, uint32_t roles);

@@ -55,7 +55,8 @@ typedef struct PkPiiScan
 	size_t      polled;   /* where cancel was last looked at */
 	size_t      last_end; /* of the last span; 0: none */
 	bool        last_is_phone;
-	PkPiiWords  words; /* on the line before at */
+	bool        is_open; /* more text may follow: see redactor.h */
+	PkPiiWords  words;   /* on the line before at */
 } PkPiiScan;
 
 /*
@@ -65,7 +66,10 @@ typedef struct PkPiiScan
 void pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, bool has_labels,
                   PkCancel *cancel);
 
-/* The next span, if there is one. PK_CANCELLED is the only error. */
+/*
+ * The next span, if there is one. PK_CANCELLED is the only error. In an open scan a number that
+ * what may follow could change is waited for: nothing is found, and the scan stays before it.
+ */
 PkStatus pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err);
 
 typedef enum PkPiiStyle

@@ -17,6 +17,7 @@ static const uint8_t begins_number[256] = {
 
 static size_t skip_text(const PkPiiScan *scan, size_t at, size_t end);
 static size_t end_of_short_run(const PkPiiScan *scan);
+static bool   is_settled(const PkPiiScan *scan);
 static bool   at_chain(PkPiiScan *scan, PkPiiMatch *match);
 static bool   is_inside(const PkPiiScan *scan, PkPiiChar before);
 static bool   ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
@@ -57,6 +58,8 @@ pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err)
 
 		if (short_end > 0)
 			scan->at = short_end;
+		else if (scan->is_open && !is_settled(scan))
+			return PK_OK;
 		else if (c.class == PK_PII_DIGIT)
 			*found = at_chain(scan, match);
 		else
@@ -122,6 +125,27 @@ end_of_short_run(const PkPiiScan *scan)
 	if (ends_run(s[end]))
 		return end;
 	return (s[end] == ' ' || s[end] == '.') && ends_run(s[end + 1]) ? end : 0;
+}
+
+/* What begins at scan->at, and the words that it is judged by, end before the text does. */
+static bool
+is_settled(const PkPiiScan *scan)
+{
+	size_t    at = scan->at, n_digits = 0;
+	PkPiiChar c = pk_pii_char(scan->text, scan->len, at);
+
+	for (; at < scan->len && (c.class > PK_PII_OTHER || pk_pii_spelled(c.code) >= 0) &&
+	       c.class != PK_PII_NEWLINE &&
+	       (c.class != PK_PII_ALPHA || strchr("oOxX", (int) c.code) != NULL);
+	     c = pk_pii_char(scan->text, scan->len, at))
+	{
+		n_digits += c.class == PK_PII_DIGIT || pk_pii_spelled(c.code) >= 0;
+		at += c.n;
+	}
+	if (at >= scan->len)
+		return false;
+	return n_digits < LEAST_DIGITS ||
+	       pk_pii_right_is_whole(scan->text, scan->len, at, scan->words.has_labels);
 }
 
 /* scan->at is at a digit. Go on behind what was read, or to the span that was found. */

@@ -89,7 +89,7 @@ read_embed(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spec)
 		                errmsg("dims is %d, this version gives all dimensions only",
 		                       PG_GETARG_INT32(ARG_DIMS)),
 		                errhint("Leave dims out.")));
-	pkpg_check_options(fcinfo, ARG_OPTIONS);
+	pkpg_read_options(fcinfo, ARG_OPTIONS, NULL, 0, NULL);
 	spec->kind = PK_REQUEST_EMBED;
 	spec->pooling = read_pooling(PG_GETARG_TEXT_PP(ARG_POOLING));
 	spec->normalize = PG_GETARG_BOOL(ARG_NORMALIZE);

@@ -14,8 +14,10 @@
 #include "pg/callcache.h"
 #include "pg/functions/records.h"
 #include "pg/host.h"
+#include "pg/pg_error.h"
 
 static const PkpgGeneration *generate(FunctionCallInfo fcinfo);
+static const PkpgGeneration *redacted(const PkpgInput *input, const PkpgGeneration *answer);
 static const char           *finish_name(PkFinish finish);
 
 PG_FUNCTION_INFO_V1(polyko_generate);
@@ -59,7 +61,7 @@ polyko_generate_details(PG_FUNCTION_ARGS)
 
 	MemoryContextSwitchTo(caller);
 
-	Datum out = HeapTupleGetDatum(pkpg_record_form(desc, fields, lengthof(fields)));
+	Datum out = HeapTupleGetDatum(pkpg_record_form(desc, fields, NULL, lengthof(fields)));
 
 	MemoryContextDelete(call);
 	PG_RETURN_DATUM(out);
@@ -81,11 +83,27 @@ generate(FunctionCallInfo fcinfo)
 	pkpg_question(&question, &spec, input.text, input.len);
 	known = pkpg_answer_find(fcinfo->flinfo, &question, &len);
 	if (known != NULL)
-		return known;
+		return input.redact ? redacted(&input, known) : known;
 	pkpg_set_prompt(&input, &spec);
 	answer = pkpg_run_generate(&spec);
 	pkpg_answer_keep(fcinfo->flinfo, &question, answer, PKPG_GENERATION_SIZE(answer->text_len));
-	return answer;
+	return input.redact ? redacted(&input, answer) : answer;
+}
+
+/* A copy of an answer (it is kept as the model gave it) without personal data. */
+static const PkpgGeneration *
+redacted(const PkpgInput *input, const PkpgGeneration *answer)
+{
+	PkRedactor     *redactor = pkpg_redactor_begin(input);
+	PkError         err = {0};
+	PkpgGeneration *out;
+	bool            is_redacted;
+
+	pkpg_check(pk_redactor_push(redactor, answer->text, answer->text_len, true, &err), &err);
+	out = palloc(PKPG_GENERATION_SIZE(pk_redactor_room(redactor, 0, answer->text_len)));
+	*out = *answer;
+	out->text_len = pk_redactor_piece(redactor, 0, answer->text_len, out->text, &is_redacted);
+	return out;
 }
 
 static const char *

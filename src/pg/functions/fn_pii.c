@@ -38,7 +38,7 @@ typedef struct PiiCall
 
 static PiiCall    read_call(FunctionCallInfo fcinfo);
 static uint32     read_kinds(FunctionCallInfo fcinfo, int arg);
-static PkPiiStyle read_options(FunctionCallInfo fcinfo, int arg);
+static PkPiiStyle read_style(FunctionCallInfo fcinfo, int arg);
 static void       check_text(const char *text, size_t len);
 static text      *redact(text *input, PiiCall call);
 static bool       next_span(PkPiiScan *scan, PkPiiMatch *match);
@@ -149,7 +149,7 @@ read_call(FunctionCallInfo fcinfo)
 
 	pkpg_check_encoding();
 	call.kinds = read_kinds(fcinfo, 1);
-	call.style = read_options(fcinfo, 2);
+	call.style = read_style(fcinfo, 2);
 	return call;
 }
 
@@ -190,42 +190,24 @@ read_kinds(FunctionCallInfo fcinfo, int arg)
 	return kinds;
 }
 
-/* The only key is style. */
 static PkPiiStyle
-read_options(FunctionCallInfo fcinfo, int arg)
+read_style(FunctionCallInfo fcinfo, int arg)
 {
-	Jsonb             *options;
-	JsonbIterator     *it;
-	JsonbValue         key, value;
-	JsonbIteratorToken token;
-	int                style = PK_PII_TOKEN;
-	char               quoted[64];
+	static const char *const keys[] = {"style"};
+	JsonbValue               value;
 
-	pkpg_not_null(fcinfo, arg, "options");
-	options = PG_GETARG_JSONB_P(arg);
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR,
-		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be a JSON object"),
-		         errhint("Write options => '{\"style\": \"mask\"}'.")));
-	it = JsonbIteratorInit(&options->root);
-	(void) JsonbIteratorNext(&it, &key, true); /* the object begins */
-	while ((token = JsonbIteratorNext(&it, &key, true)) == WJB_KEY)
-	{
-		(void) JsonbIteratorNext(&it, &value, true);
-		if (key.val.string.len != 5 || memcmp(key.val.string.val, "style", 5) != 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			                errmsg("unknown key \"%s\" in options",
-			                       pk_error_quote(quoted, sizeof(quoted), key.val.string.val,
-			                                      (size_t) key.val.string.len)),
-			                errhint("Known keys: style.")));
-		style = value.type == jbvString
-		            ? pk_pii_style(value.val.string.val, (size_t) value.val.string.len)
-		            : -1;
-		if (style < 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			                errmsg("options: style is none that is known"),
-			                errhint("Styles are \"token\", \"mask\" and \"label\".")));
-	}
+	pkpg_read_options(fcinfo, arg, keys, lengthof(keys), &value);
+	if (value.type == jbvNull)
+		return PK_PII_TOKEN;
+
+	int style = value.type == jbvString
+	                ? pk_pii_style(value.val.string.val, (size_t) value.val.string.len)
+	                : -1;
+
+	if (style < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		                errmsg("options: style is none that is known"),
+		                errhint("Styles are \"token\", \"mask\" and \"label\".")));
 	return (PkPiiStyle) style;
 }
 

@@ -22,28 +22,28 @@ pkpg_record_desc(FunctionCallInfo fcinfo, int n_fields)
 }
 
 HeapTuple
-pkpg_record_form(TupleDesc desc, const Datum *fields, int n_fields)
+pkpg_record_form(TupleDesc desc, const Datum *fields, const bool *nulls, int n_fields)
 {
 	Datum    *values = palloc0_array(Datum, desc->natts);
-	bool     *nulls = palloc_array(bool, desc->natts);
+	bool     *is_null = palloc_array(bool, desc->natts);
 	HeapTuple row;
 
 	for (int i = 0; i < desc->natts; i++)
 	{
-		nulls[i] = i >= n_fields;
+		is_null[i] = i >= n_fields || (nulls != NULL && nulls[i]);
 		if (i < n_fields)
 			values[i] = fields[i];
 	}
-	row = heap_form_tuple(desc, values, nulls);
+	row = heap_form_tuple(desc, values, is_null);
 	pfree(values);
-	pfree(nulls);
+	pfree(is_null);
 	return row;
 }
 
 void
 pkpg_record_put(Tuplestorestate *rows, TupleDesc desc, const Datum *fields, int n_fields)
 {
-	HeapTuple row = pkpg_record_form(desc, fields, n_fields);
+	HeapTuple row = pkpg_record_form(desc, fields, NULL, n_fields);
 
 	tuplestore_puttuple(rows, row);
 	heap_freetuple(row);
