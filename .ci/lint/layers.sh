@@ -11,12 +11,13 @@ table='
 src/core/base:
 src/core/kernels: core/base
 src/core/pii: core/base
+src/core/curate: core/base core/tokenizer
 src/core/model: core/base core/kernels core/tokenizer
 src/core/tokenizer: core/base
 src/core/sample: core/base core/kernels
 src/core/infer: core/base core/kernels core/model core/tokenizer
 src/core/engine: core/base core/kernels core/model core/tokenizer core/sample core/infer
-src/pg: core/base core/pii core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
+src/pg: core/base core/pii core/curate core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
 src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine cli
 '
 

@@ -13,6 +13,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
+#include "core/base/utf8.h"
 #include "pg/callargs.h"
 #include "pg/guc.h"
 #include "pg/modelcache.h"
@@ -54,6 +55,17 @@ pkpg_check_encoding(void)
 		                GetDatabaseEncodingName()),
 		         errhint("Models answer in any character of Unicode. Create the database with "
 		                 "ENCODING 'UTF8'.")));
+}
+
+void
+pkpg_check_text(const char *text, size_t len)
+{
+	size_t bad;
+
+	if (GetDatabaseEncoding() != PG_UTF8 && !pk_utf8_is_valid(text, len, &bad))
+		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+		                errmsg("the input is not UTF-8 at byte %zu", bad),
+		                errhint("Convert the text to UTF-8.")));
 }
 
 void

@@ -23,6 +23,9 @@ typedef struct PkpgInput
 /* 0A000 unless the database can hold UTF-8. */
 void pkpg_check_encoding(void);
 
+/* 22021 unless text is UTF-8: in a SQL_ASCII database it may be anything. */
+void pkpg_check_text(const char *text, size_t len);
+
 /* 22004 naming the argument when it is NULL. Numbers count from 0. */
 void pkpg_not_null(FunctionCallInfo fcinfo, int arg, const char *name);
 

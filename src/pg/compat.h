@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_foreign_server.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -22,6 +23,17 @@ pkpg_server_aclcheck(Oid server, Oid role, AclMode mode)
 	return object_aclcheck(ForeignServerRelationId, server, role, mode);
 #else
 	return pg_foreign_server_aclcheck(server, role, mode);
+#endif
+}
+
+/* ab355e3a88 (17): PGPROC has the whole virtual transaction id. */
+static inline LocalTransactionId
+pkpg_local_transaction(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
 #endif
 }
 

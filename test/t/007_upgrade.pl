@@ -85,6 +85,12 @@ $node->safe_psql('from_0_1_0', 'CREATE SCHEMA ai; ALTER EXTENSION polyko SET SCH
 is($node->safe_psql('from_0_1_0', "SELECT ai.polyko_token_count('좋다') > 0"), 't',
 	'it can be moved to a schema');
 is($node->safe_psql('from_0_1_0', "SELECT count(*) FROM ai.polyko_models"), '1', 'with its views');
+$node->safe_psql('from_0_1_0', "INSERT INTO ai.polyko_blocklist VALUES ('바보', 'abuse', 'mask')");
+is($node->safe_psql('from_0_1_0', "SELECT ai.polyko_apply_blocklist('바보')"), '**',
+	'its blocklist');
+is($node->safe_psql('from_0_1_0',
+		"SELECT ai.polyko_review_approve(ai.polyko_generate_reviewed('좋다', max_tokens => 2)) IS NOT NULL"),
+	't', 'and its reviews');
 
 $node->stop;
 done_testing();

@@ -21,6 +21,10 @@ SELECT polyko_generate('가', 'mine', max_tokens => 8, temperature => 1, seed =>
 SET enable_seqscan = off;
 SELECT id FROM reviews WHERE polyko_token_count(body, 'mine') = 1 ORDER BY id;
 SELECT * FROM summary ORDER BY id;
+SELECT * FROM polyko_blocklist ORDER BY pattern;
+SELECT * FROM polyko_review ORDER BY id;
+SET ROLE app;
+SELECT id, status FROM polyko_review ORDER BY id;
 SQL
 
 $node->safe_psql('postgres', <<"SQL");
@@ -36,6 +40,13 @@ CREATE TABLE reviews (
 CREATE INDEX ON reviews (polyko_token_count(body, 'mine'));
 INSERT INTO reviews VALUES (1, '가'), (2, '정말 재미있다'), (3, ''), (4, NULL);
 CREATE VIEW summary AS SELECT id, polyko_generate(body, 'mine', max_tokens => 4) AS words FROM reviews;
+INSERT INTO polyko_blocklist VALUES ('바보', 'abuse', 'mask'), ('정말', 'emphasis', 'flag');
+SELECT polyko_generate_reviewed('나', 'mine', max_tokens => 4);
+SET ROLE app;
+SELECT polyko_generate_reviewed('가', 'mine', max_tokens => 4) FROM generate_series(1, 3);
+RESET ROLE;
+SELECT polyko_review_approve(2);
+SELECT polyko_review_reject(3, '말이 되지 않는다');
 SQL
 my $before = $node->safe_psql('postgres', $questions);
 
@@ -47,7 +58,9 @@ unlike(read_file($dump), qr/CREATE SERVER polyko_tiny/, 'polyko_tiny comes with 
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d',
 		$node->connstr('restored') ], 'the dump restores');
-is($node->safe_psql('restored', $questions), $before, 'models, grants and answers are the same');
+is($node->safe_psql('restored', $questions), $before, 'models, grants, answers and reviews are the same');
+is($node->safe_psql('restored', "SELECT polyko_generate_reviewed('가', 'mine', max_tokens => 2)"), '5',
+	'the next answer to review has the next number');
 
 my $moved = $dir . '-away';
 rename $dir, $moved or die;

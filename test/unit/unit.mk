@@ -22,12 +22,13 @@ JOBS ?= 2
 RUNNER ?=
 
 # Layers, lowest first, and what each may call (STYLE: the table of dependencies).
-LAYERS = base pii kernels tokenizer model sample infer engine
+LAYERS = base pii kernels tokenizer curate model sample infer engine
 BELOW_base =
 BELOW_pii = base
 BELOW_kernels = base
 BELOW_model = tokenizer kernels base
 BELOW_tokenizer = base
+BELOW_curate = tokenizer base
 BELOW_sample = kernels base
 BELOW_infer = model tokenizer kernels base
 BELOW_engine = infer sample model tokenizer kernels base

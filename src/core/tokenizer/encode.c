@@ -75,8 +75,6 @@ static PkStatus add_token(Encoder *encoder, uint32_t id, size_t start, size_t en
 static PkStatus make_room(Encoder *encoder, size_t n_more);
 static void     to_source(const Encoder *encoder, size_t *start, size_t *end);
 static void     whole_characters(const char *text, size_t len, size_t *start, size_t *end);
-static void     through_stretches(const PkNormalized *form, size_t *start, size_t *end);
-static size_t   stretch_at(const PkNormalized *form, size_t byte);
 static PkStatus add_template(Encoder *encoder, const int32_t *ids, size_t n, size_t at);
 static PkStatus cancelled(Encoder *encoder);
 
@@ -457,7 +455,7 @@ to_source(const Encoder *encoder, size_t *start, size_t *end)
 	whole_characters(encoder->normal, encoder->normal_len, start, end);
 	for (size_t i = encoder->tokenizer->header->n_normalizers; i-- > 0;)
 		if (!encoder->is_same[i])
-			through_stretches(&encoder->forms[i], start, end);
+			pk_normalized_source(&encoder->forms[i], start, end);
 	*start += encoder->base;
 	*end += encoder->base;
 }
@@ -469,38 +467,6 @@ whole_characters(const char *text, size_t len, size_t *start, size_t *end)
 		(*start)--;
 	while (*end < len && ((uint8_t) text[*end] & 0xc0) == 0x80)
 		(*end)++;
-}
-
-static void
-through_stretches(const PkNormalized *form, size_t *start, size_t *end)
-{
-	size_t           last_byte = *end > *start ? *end - 1 : *start;
-	const PkStretch *first = &form->stretches[stretch_at(form, *start)];
-	const PkStretch *last = &form->stretches[stretch_at(form, last_byte)];
-	bool             is_empty = *end == *start;
-
-	*end = last->is_copy ? last->source_start + (*end - last->start) : last->source_end;
-	*start = first->is_copy ? first->source_start + (*start - first->start) : first->source_start;
-	if (is_empty)
-		*end = *start;
-}
-
-/* The stretch that holds byte, by halving; the last one if byte is the end. */
-static size_t
-stretch_at(const PkNormalized *form, size_t byte)
-{
-	size_t low = 0, high = form->n_stretches - 1;
-
-	while (low < high)
-	{
-		size_t middle = low + (high - low) / 2;
-
-		if (form->stretches[middle].end <= byte)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
 }
 
 /* What the post_processor puts before (at 0) or after (at len) the text stands for no bytes. */

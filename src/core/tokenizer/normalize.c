@@ -42,6 +42,7 @@ typedef struct Mark
 	uint8_t class;
 } Mark;
 
+static size_t   stretch_at(const PkNormalized *form, size_t byte);
 static PkStatus look_at_cancel(const Normalizer *work);
 static PkStatus get_instances(Normalizer *work);
 static bool     is_plain(const Normalizer *work, uint32_t code);
@@ -63,6 +64,38 @@ pk_normalized_free(PkNormalized *normalized)
 	free(normalized->text);
 	free(normalized->stretches);
 	memset(normalized, 0, sizeof(*normalized));
+}
+
+void
+pk_normalized_source(const PkNormalized *form, size_t *start, size_t *end)
+{
+	size_t           last_byte = *end > *start ? *end - 1 : *start;
+	const PkStretch *first = &form->stretches[stretch_at(form, *start)];
+	const PkStretch *last = &form->stretches[stretch_at(form, last_byte)];
+	bool             is_empty = *end == *start;
+
+	*end = last->is_copy ? last->source_start + (*end - last->start) : last->source_end;
+	*start = first->is_copy ? first->source_start + (*start - first->start) : first->source_start;
+	if (is_empty)
+		*end = *start;
+}
+
+/* The stretch that holds byte, by halving; the last one if byte is the end. */
+static size_t
+stretch_at(const PkNormalized *form, size_t byte)
+{
+	size_t low = 0, high = form->n_stretches - 1;
+
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+
+		if (form->stretches[middle].end <= byte)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 PkStatus

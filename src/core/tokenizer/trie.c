@@ -28,7 +28,6 @@ static void    build_node(Builder *builder, size_t node);
 static int32_t match_at(const PkTrie *trie, const char *text, size_t len, size_t *match_len);
 static size_t  longest_pattern(const PkTrie *trie, size_t n_edges);
 static bool    is_inside(const char *text, size_t len, size_t at);
-static const PkTrieEdge *find_edge(const PkTrie *trie, const PkTrieNode *node, uint8_t byte);
 
 PkStatus
 pk_trie_build(PkTriePattern *patterns, size_t n, PkTrieNode **nodes, size_t *n_nodes,
@@ -44,7 +43,7 @@ pk_trie_build(PkTriePattern *patterns, size_t n, PkTrieNode **nodes, size_t *n_n
 		return PK_OK;
 	for (size_t i = 0; i < n; i++)
 		if (!pk_size_add(n_most, patterns[i].len, &n_most) || n_most > UINT32_MAX / 2)
-			return pk_error(err, PK_UNSUPPORTED, "the added tokens are too long");
+			return pk_error(err, PK_UNSUPPORTED, "the patterns are too long together");
 	qsort(patterns, n, sizeof(*patterns), compare_patterns);
 	builder.nodes = calloc(n_most, sizeof(*builder.nodes));
 	builder.edges = calloc(n_most, sizeof(*builder.edges));
@@ -188,7 +187,7 @@ match_at(const PkTrie *trie, const char *text, size_t len, size_t *match_len)
 
 	for (size_t i = 0; i < len; i++)
 	{
-		const PkTrieEdge *edge = find_edge(trie, node, (uint8_t) text[i]);
+		const PkTrieEdge *edge = pk_trie_edge(trie, node, (uint8_t) text[i]);
 
 		if (edge == NULL)
 			break;
@@ -202,8 +201,8 @@ match_at(const PkTrie *trie, const char *text, size_t len, size_t *match_len)
 	return id;
 }
 
-static const PkTrieEdge *
-find_edge(const PkTrie *trie, const PkTrieNode *node, uint8_t byte)
+const PkTrieEdge *
+pk_trie_edge(const PkTrie *trie, const PkTrieNode *node, uint8_t byte)
 {
 	size_t low = node->first_edge, high = low + node->n_edges;
 

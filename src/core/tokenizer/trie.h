@@ -1,6 +1,6 @@
 /*
  * trie.h
- *    Finding added tokens: leftmost, and of those the longest.
+ *    A trie of bytes; finding added tokens: leftmost, and of those the longest.
  */
 #ifndef PK_TRIE_H
 #define PK_TRIE_H
@@ -24,6 +24,9 @@ PkStatus pk_trie_build(PkTriePattern *patterns, size_t n, PkTrieNode **nodes, si
 
 /* False unless every edge and node lies inside; fills trie->starts. max_id: ids are below it. */
 bool pk_trie_attach(PkTrie *trie, size_t n_nodes, size_t n_edges, size_t max_id);
+
+/* The edge from node that takes byte, or NULL. */
+const PkTrieEdge *pk_trie_edge(const PkTrie *trie, const PkTrieNode *node, uint8_t byte);
 
 /*
  * The first match that starts at or after from and before limit (<= len): its id and bytes

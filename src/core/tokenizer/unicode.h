@@ -75,6 +75,9 @@ typedef struct PkNormalized
 
 void pk_normalized_free(PkNormalized *normalized);
 
+/* Bytes [*start, *end) of the normalised text become the bytes of the source they stand for. */
+void pk_normalized_source(const PkNormalized *normalized, size_t *start, size_t *end);
+
 /*
  * Bring text (valid UTF-8) to a normal form, with the characters of Unicode 9: Hugging Face
  * tokenizers normalises with tables of that age, and leaves newer characters alone. *is_same: it

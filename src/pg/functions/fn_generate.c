@@ -1,6 +1,6 @@
 /*
  * fn_generate.c
- *    polyko_generate and polyko_generate_details.
+ *    polyko_generate and polyko_generate_details; what all functions that generate share.
  */
 #include "postgres.h"
 
@@ -12,11 +12,10 @@
 
 #include "pg/callargs.h"
 #include "pg/callcache.h"
+#include "pg/functions/generation.h"
 #include "pg/functions/records.h"
-#include "pg/host.h"
 #include "pg/pg_error.h"
 
-static const PkpgGeneration *generate(FunctionCallInfo fcinfo);
 static const PkpgGeneration *redacted(const PkpgInput *input, const PkpgGeneration *answer);
 static const char           *finish_name(PkFinish finish);
 
@@ -32,7 +31,7 @@ polyko_generate(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	MemoryContext         call = pkpg_call_begin(&caller);
-	const PkpgGeneration *answer = generate(fcinfo);
+	const PkpgGeneration *answer = pkpg_generate(fcinfo);
 
 	MemoryContextSwitchTo(caller);
 
@@ -51,7 +50,7 @@ polyko_generate_details(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	MemoryContext         call = pkpg_call_begin(&caller);
-	const PkpgGeneration *answer = generate(fcinfo);
+	const PkpgGeneration *answer = pkpg_generate(fcinfo);
 	Datum                 fields[] = {
 						PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len)),
 						PointerGetDatum(cstring_to_text(finish_name(answer->finish))),
@@ -67,9 +66,8 @@ polyko_generate_details(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(out);
 }
 
-/* The answer, from this call site, this transaction, or the model. In CurrentMemoryContext. */
-static const PkpgGeneration *
-generate(FunctionCallInfo fcinfo)
+const PkpgGeneration *
+pkpg_generate(FunctionCallInfo fcinfo)
 {
 	PkpgInput       input;
 	PkRequestSpec   spec = {0};

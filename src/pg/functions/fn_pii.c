@@ -20,7 +20,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "core/base/utf8.h"
 #include "core/pii/pii.h"
 #include "pg/callargs.h"
 #include "pg/functions/records.h"
@@ -39,7 +38,6 @@ typedef struct PiiCall
 static PiiCall    read_call(FunctionCallInfo fcinfo);
 static uint32     read_kinds(FunctionCallInfo fcinfo, int arg);
 static PkPiiStyle read_style(FunctionCallInfo fcinfo, int arg);
-static void       check_text(const char *text, size_t len);
 static text      *redact(text *input, PiiCall call);
 static bool       next_span(PkPiiScan *scan, PkPiiMatch *match);
 static Datum      fit(Form_pg_attribute column, Datum value);
@@ -71,7 +69,7 @@ redact(text *input, PiiCall call)
 	PkPiiScan      scan;
 	PkPiiMatch     match;
 
-	check_text(bytes, len);
+	pkpg_check_text(bytes, len);
 	pkpg_cancel_init(&cancel);
 	pk_pii_begin(&scan, bytes, len, call.kinds, call.style == PK_PII_LABEL, &cancel);
 	while (next_span(&scan, &match))
@@ -117,7 +115,7 @@ polyko_find_pii(PG_FUNCTION_ARGS)
 	PkPiiScan   scan;
 	PkPiiMatch  match;
 
-	check_text(bytes, VARSIZE_ANY_EXHDR(input));
+	pkpg_check_text(bytes, VARSIZE_ANY_EXHDR(input));
 	pkpg_cancel_init(&cancel);
 	pk_pii_begin(&scan, bytes, VARSIZE_ANY_EXHDR(input), call.kinds, call.style == PK_PII_LABEL,
 	             &cancel);
@@ -209,18 +207,6 @@ read_style(FunctionCallInfo fcinfo, int arg)
 		                errmsg("options: style is none that is known"),
 		                errhint("Styles are \"token\", \"mask\" and \"label\".")));
 	return (PkPiiStyle) style;
-}
-
-/* In a SQL_ASCII database a text may be anything. */
-static void
-check_text(const char *text, size_t len)
-{
-	size_t bad;
-
-	if (GetDatabaseEncoding() != PG_UTF8 && !pk_utf8_is_valid(text, len, &bad))
-		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-		                errmsg("the input is not UTF-8 at byte %zu", bad),
-		                errhint("Convert the text to UTF-8.")));
 }
 
 /* BEFORE INSERT OR UPDATE ... FOR EACH ROW EXECUTE FUNCTION polyko_redact_trigger(column, ...) */
