@@ -20,7 +20,7 @@ redact(const char *text, size_t len, uint32_t kinds, PkPiiStyle style, char *out
 	size_t     done = 0, n = 0;
 	bool       found;
 
-	pk_pii_begin(&scan, text, len, kinds, style == PK_PII_LABEL, NULL);
+	pk_pii_begin(&scan, text, len, kinds, style, NULL);
 	while (pk_pii_next(&scan, &match, &found, &err) == PK_OK && found)
 	{
 		if (match.start < done || match.end <= match.start || match.end > len)

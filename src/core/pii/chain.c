@@ -6,11 +6,14 @@
 
 #include "core/pii/chain.h"
 
+#define LEAST_HIDDEN 4 /* stars */
+
 static size_t read_group(const char *text, size_t len, size_t at, PkPiiChain *chain);
 static size_t read_join(const char *text, size_t len, size_t at, PkPiiJoin *join, bool *has_zero);
 static size_t skip_spaces(const char *text, size_t len, size_t at, size_t most);
 static size_t skip_bracketed_zero(const char *text, size_t len, size_t at);
 static bool   is_digit(const char *text, size_t len, size_t at);
+static bool   is_more(PkPiiChar joint, PkPiiChar beyond);
 
 void
 pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain)
@@ -30,7 +33,7 @@ pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain)
 		}
 		at = read_join(text, len, at, &join, &group->zero_after);
 		group->join = (uint8_t) join;
-		if (join == PK_PII_NO_JOIN)
+		if (join == PK_PII_NO_JOIN || join == PK_PII_BY_STARS)
 			return;
 	}
 }
@@ -91,7 +94,9 @@ read_join(const char *text, size_t len, size_t at, PkPiiJoin *join, bool *has_ze
 	}
 	if (*join != PK_PII_NO_JOIN && is_digit(text, len, next))
 		return next;
-	*join = PK_PII_NO_JOIN;
+	*join = (next == at || *join >= PK_PII_BY_DASH) && pk_pii_hides_after(text, len, next)
+	            ? PK_PII_BY_STARS
+	            : PK_PII_NO_JOIN;
 	*has_zero = false;
 	return at;
 }
@@ -133,6 +138,46 @@ is_digit(const char *text, size_t len, size_t at)
 	return pk_pii_char(text, len, at).class == PK_PII_DIGIT;
 }
 
+bool
+pk_pii_hides_after(const char *text, size_t len, size_t at)
+{
+	PkPiiChar c = pk_pii_char(text, len, at);
+	size_t    n = 0;
+
+	for (; c.class == PK_PII_STAR && n < LEAST_HIDDEN; n++)
+	{
+		at += c.n;
+		c = pk_pii_char(text, len, at);
+	}
+	if (c.class == PK_PII_DIGIT)
+		return n >= LEAST_HIDDEN - 1; /* ***5678 */
+	return n >= LEAST_HIDDEN || (n > 0 && is_more(c, pk_pii_char(text, len, at + c.n)));
+}
+
+bool
+pk_pii_hides_before(const char *text, size_t from, size_t at)
+{
+	PkPiiChar c = pk_pii_char_before(text + from, at - from);
+	size_t    n = 0;
+
+	for (; c.class == PK_PII_STAR && n < LEAST_HIDDEN; n++)
+	{
+		at -= c.n;
+		c = pk_pii_char_before(text + from, at - from);
+	}
+	return n >= LEAST_HIDDEN ||
+	       (n > 0 && is_more(c, pk_pii_char_before(text + from, at - from - c.n)));
+}
+
+/* What is beyond the stars is a part of the same number. */
+static bool
+is_more(PkPiiChar joint, PkPiiChar beyond)
+{
+	return joint.class == PK_PII_DIGIT ||
+	       (joint.class == PK_PII_DASH &&
+	        (beyond.class == PK_PII_DIGIT || beyond.class == PK_PII_STAR));
+}
+
 size_t
 pk_pii_chain_end(const char *text, size_t len, size_t at)
 {
@@ -146,7 +191,7 @@ pk_pii_chain_end(const char *text, size_t len, size_t at)
 
 		size_t next = read_join(text, len, at, &join, &has_zero);
 
-		if (join < PK_PII_BY_DASH)
+		if (join < PK_PII_BY_DASH || join == PK_PII_BY_STARS)
 			return at;
 		at = next;
 	}

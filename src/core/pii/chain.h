@@ -21,7 +21,8 @@ typedef enum PkPiiJoin
 	PK_PII_BY_CLOSE, /* loose: a closing bracket, maybe a space or dash after it */
 	PK_PII_BY_DASH,  /* tight: maybe with a space on either side */
 	PK_PII_BY_DOT,   /* tight, as the next */
-	PK_PII_BY_MIDDOT
+	PK_PII_BY_MIDDOT,
+	PK_PII_BY_STARS /* tight: hidden digits follow, the last group of a chain */
 } PkPiiJoin;
 
 typedef struct PkPiiGroup
@@ -44,6 +45,14 @@ typedef struct PkPiiChain
 
 /* at: byte of a digit whose predecessor is none. */
 void pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain);
+
+/*
+ * True if stars that hide digits begin at byte at, or end there: four or more, or some with a digit
+ * or a further hidden group beyond them. Others are only marks: **010-1234-5678**. from: what is
+ * before it is not looked at.
+ */
+bool pk_pii_hides_after(const char *text, size_t len, size_t at);
+bool pk_pii_hides_before(const char *text, size_t from, size_t at);
 
 /* The end of the tight chain that at lies in. */
 size_t pk_pii_chain_end(const char *text, size_t len, size_t at);

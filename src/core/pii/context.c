@@ -112,7 +112,9 @@ pk_pii_words_to(PkPiiWords *words, const char *text, size_t at)
 
 		uint16_t code = fold(c.code);
 
-		/* Latin words stay apart */
+		/* Latin words stay apart, and jamo that what doesn't count lies between */
+		if (is_apart && first <= RAW && is_vowel_or_tail(chars[first]))
+			chars[first] = 0xfffd;
 		if (is_apart && first <= RAW && is_latin(code) && is_latin(chars[first]))
 			chars[--first] = ' ';
 		chars[--first] = code;

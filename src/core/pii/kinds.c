@@ -163,6 +163,8 @@ is_kept(PkPiiKind kind, const Signs *signs, size_t i)
 		case PK_PII_ACC:
 		case PK_PII_CARD:
 			return i + 4 >= signs->n;
+		case PK_PII_PASSPORT: /* the letter is no secret */
+			return i < 1 || i + 3 >= signs->n;
 		case PK_PII_EMAIL:
 			return i < 1 || i >= signs->n_first;
 		default:

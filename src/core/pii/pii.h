@@ -44,6 +44,14 @@ typedef struct PkPiiMatch
 	float     confidence; /* 0 to 1: how sure the shape and the words make it */
 } PkPiiMatch;
 
+typedef enum PkPiiStyle
+{
+	PK_PII_TOKEN, /* <|tell|> */
+	PK_PII_MASK,  /* 010-****-5678 */
+	PK_PII_LABEL, /* [전화번호] */
+	PK_N_PII_STYLES
+} PkPiiStyle;
+
 /* A pass over a text. Only pk_pii_begin() and pk_pii_next() write it. */
 typedef struct PkPiiScan
 {
@@ -55,15 +63,18 @@ typedef struct PkPiiScan
 	size_t      polled;   /* where cancel was last looked at */
 	size_t      last_end; /* of the last span; 0: none */
 	bool        last_is_phone;
+	size_t      mark_end; /* of the last span that is replaced; 0: none */
+	PkPiiStyle  style;
 	bool        is_open; /* more text may follow: see redactor.h */
 	PkPiiWords  words;   /* on the line before at */
 } PkPiiScan;
 
 /*
  * text (len bytes of valid UTF-8) must stay until the last match was taken. kinds: PK_PII_BIT()s.
- * has_labels: what pk_pii_replace() writes in style PK_PII_LABEL is no context.
+ * style: how spans will be replaced. What is beside a span is judged as it will be beside what
+ * stands for it, so that redacting again changes nothing.
  */
-void pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, bool has_labels,
+void pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, PkPiiStyle style,
                   PkCancel *cancel);
 
 /*
@@ -71,14 +82,6 @@ void pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds,
  * what may follow could change is waited for: nothing is found, and the scan stays before it.
  */
 PkStatus pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err);
-
-typedef enum PkPiiStyle
-{
-	PK_PII_TOKEN, /* <|tell|> */
-	PK_PII_MASK,  /* 010-****-5678 */
-	PK_PII_LABEL, /* [전화번호] */
-	PK_N_PII_STYLES
-} PkPiiStyle;
 
 /* "token", "mask", "label"; -1 for an unknown name. */
 int pk_pii_style(const char *name, size_t len);

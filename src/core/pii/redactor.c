@@ -39,7 +39,8 @@ pk_redactor_create(const char *prompt, size_t len, PkRedactor **out, PkError *er
 
 	PK_FORWARD_TO(failed, append(redactor, prompt + from, len - from, err));
 	redactor->n_context = len - from;
-	pk_pii_begin(&redactor->scan, redactor->text, redactor->len, PK_PII_DEFAULT, false, NULL);
+	pk_pii_begin(&redactor->scan, redactor->text, redactor->len, PK_PII_DEFAULT, PK_PII_TOKEN,
+	             NULL);
 	*out = redactor;
 	return PK_OK;
 

@@ -178,8 +178,7 @@ judge_run(const PkPiiCase *c, const PkPiiContext *context)
 	const PkPiiChain *chain = c->chain;
 	size_t            end = chain->groups[0].end;
 
-	if (is_timestamp(chain->digits, chain->groups[0].n) ||
-	    pk_pii_char(c->scan->text, c->scan->len, end).class == PK_PII_ALPHA ||
+	if (is_timestamp(chain->digits, chain->groups[0].n) || pk_pii_is_letter(c->scan, end) ||
 	    (context->is_joined && pk_pii_right(context, PK_PII_W_UNIT) == 0))
 		return 0;
 	if (pk_pii_left(context, PK_PII_W_ACCOUNT | PK_PII_W_TRANSFER) <= RUN_LEFT ||

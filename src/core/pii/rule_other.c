@@ -132,10 +132,11 @@ bool
 pk_pii_passport(const PkPiiScan *scan, size_t i, PkPiiMatch *match)
 {
 	const char *text = scan->text + i;
-	PkPiiChar   before = pk_pii_char_before(scan->text, i);
+	PkPiiChar   before = pk_pii_before(scan, i);
 
 	if (scan->len - i < 9 || strchr("MSRODGT", text[0]) == NULL || before.class == PK_PII_ALPHA ||
-	    before.class == PK_PII_DIGIT || before.class == PK_PII_DASH)
+	    before.class == PK_PII_DIGIT || before.class == PK_PII_DASH ||
+	    pk_pii_hidden_before(scan, i))
 		return false;
 	for (size_t k = 1; k < 9; k++)
 	{
@@ -161,29 +162,46 @@ is_email_char(char c, bool is_domain)
 	       c == '.' || (!is_domain && (c == '_' || c == '+' || c == '%'));
 }
 
+static bool
+is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The end of the domain that begins at start: behind the last label of letters; 0 if there is none.
+ */
+static size_t
+domain_end(const PkPiiScan *scan, size_t start)
+{
+	const char *text = scan->text;
+	size_t      end = 0;
+
+	for (size_t i = start;
+	     i < scan->len && i - start < MAX_EMAIL - 64 && is_email_char(text[i], true); i++)
+	{
+		size_t n = 0;
+
+		while (text[i] == '.' && i > start && i + 1 + n < scan->len && is_letter(text[i + 1 + n]))
+			n++;
+		end = n >= 2 ? i + 1 + n : end;
+	}
+	return end;
+}
+
 /* RFC 5321 without quoted parts. */
 bool
 pk_pii_email(const PkPiiScan *scan, size_t at_sign, PkPiiMatch *match)
 {
 	const char *text = scan->text;
-	size_t      start = at_sign, end = at_sign + 1, dot = 0;
+	size_t      start = at_sign, end = domain_end(scan, at_sign + 1);
 
 	while (start > scan->last_end && at_sign - start < 64 && is_email_char(text[start - 1], false))
 		start--;
 	if (start > 0 && (start == scan->last_end || strchr("*@>]", text[start - 1]) != NULL))
 		return false; /* the rest of another span */
-	while (end < scan->len && end - at_sign < MAX_EMAIL - 64 && is_email_char(text[end], true))
-	{
-		dot = text[end] == '.' ? end : dot;
-		end++;
-	}
-	if (end < scan->len && text[end] == '@')
-		return false;
-	while (end > at_sign && (text[end - 1] == '.' || text[end - 1] == '-'))
-		end--;
 	while (start < at_sign && (text[start] == '.' || text[start] == '-'))
 		start++;
-	if (start == at_sign || dot <= at_sign + 1 || end < dot + 3)
+	if (start == at_sign || end == 0)
 		return false;
 	*match = (PkPiiMatch){.kind = PK_PII_EMAIL, .start = start, .end = end, .confidence = 0.95f};
 	return true;

@@ -184,7 +184,7 @@ judge_national(PkPiiCase *c, size_t n_groups, const National *national)
 		return 0;
 	if (c->before.class == PK_PII_ALPHA && word > 0)
 		return 0;
-	if (pk_pii_char(c->scan->text, c->scan->len, end).class == PK_PII_ALPHA)
+	if (pk_pii_is_letter(c->scan, end))
 		return 0;
 	if (context->is_joined && pk_pii_right(context, PK_PII_W_UNIT) == 0)
 		return 0;
@@ -206,7 +206,7 @@ span_start(const PkPiiCase *c, size_t n_groups)
 	if (before.class == PK_PII_PLUS)
 	{
 		start -= before.n;
-		before = pk_pii_char_before(c->scan->text, start);
+		before = pk_pii_before(c->scan, start);
 	}
 	return is_closed && before.class == PK_PII_OPEN ? start - before.n : start;
 }

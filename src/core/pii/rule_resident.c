@@ -73,7 +73,7 @@ masked_end(const PkPiiCase *c)
 		end += sign.n;
 		sign = pk_pii_char(c->scan->text, c->scan->len, end);
 	}
-	return n_masks == 6 && sign.class != PK_PII_DIGIT && sign.class != PK_PII_ALPHA ? end : 0;
+	return n_masks == 6 && sign.class != PK_PII_DIGIT && !pk_pii_is_letter(c->scan, end) ? end : 0;
 }
 
 /* How sure it is; 0: it is something else. */

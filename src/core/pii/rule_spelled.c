@@ -43,7 +43,8 @@ is_over(const PkPiiScan *scan, size_t end)
 	int       digit = digit_at(scan, end, &c);
 
 	if (digit < 0 || c.class == PK_PII_ALPHA)
-		return c.class != PK_PII_ALPHA;
+		return c.class != PK_PII_ALPHA && !pk_pii_hides_after(scan->text, scan->len, end) &&
+		       (c.n == 0 || pk_pii_mark(scan->text, scan->len, end, true) == 0);
 	return digit == pk_pii_spelled(0xc774 /* 이 */) && c.class != PK_PII_DIGIT &&
 	       digit_at(scan, end + c.n, &next) < 0;
 }
@@ -54,11 +55,12 @@ pk_pii_spelled_phone(const PkPiiScan *scan, size_t i, PkPiiMatch *match)
 	static const int head[] = {0, 1, 0};
 	size_t           end = i, n_spelled = 0;
 	bool             is_parted = false;
-	PkPiiChar        c, before = pk_pii_char_before(scan->text, i);
+	PkPiiChar        c, before = pk_pii_before(scan, i);
 
 	if (before.class == PK_PII_DIGIT || before.class == PK_PII_ALPHA ||
+	    pk_pii_hidden_before(scan, i) ||
 	    (before.class == PK_PII_DASH && i > before.n &&
-	     pk_pii_char_before(scan->text, i - before.n).class == PK_PII_DIGIT))
+	     pk_pii_before(scan, i - before.n).class == PK_PII_DIGIT))
 		return false;
 	for (size_t k = 0; k < N_DIGITS; k++)
 	{

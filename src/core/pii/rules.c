@@ -8,6 +8,20 @@
 
 #define LOOK_BACK 128 /* bytes of a word before a number that are read */
 
+/* True if one of the texts begins at text (len bytes). */
+static bool
+begins(const char *text, size_t len, const char *const *texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		size_t n_bytes = strlen(texts[i]);
+
+		if (n_bytes <= len && memcmp(text, texts[i], n_bytes) == 0)
+			return true;
+	}
+	return false;
+}
+
 const PkPiiContext *
 pk_pii_around(PkPiiCase *c, size_t end)
 {
@@ -15,6 +29,29 @@ pk_pii_around(PkPiiCase *c, size_t end)
 		pk_pii_context(&c->scan->words, c->scan->text, c->scan->len, end, &c->context);
 	c->context_end = end;
 	return &c->context;
+}
+
+PkPiiChar
+pk_pii_before(const PkPiiScan *scan, size_t i)
+{
+	if (i == 0 || i != scan->mark_end || scan->style == PK_PII_MASK)
+		return pk_pii_char_before(scan->text, i);
+	return pk_pii_char(scan->style == PK_PII_LABEL ? "]" : ">", 1, 0);
+}
+
+bool
+pk_pii_hidden_before(const PkPiiScan *scan, size_t i)
+{
+	return pk_pii_hides_before(scan->text, scan->style == PK_PII_MASK ? 0 : scan->mark_end, i);
+}
+
+bool
+pk_pii_is_letter(const PkPiiScan *scan, size_t i)
+{
+	static const char *const marks[] = {"<|passport|>", "<|email|>", "[여권번호]", "[이메일]"};
+
+	return pk_pii_char(scan->text, scan->len, i).class == PK_PII_ALPHA ||
+	       begins(scan->text + i, scan->len - i, marks, PK_LENGTH(marks));
 }
 
 bool
@@ -62,20 +99,6 @@ pk_pii_is_date(uint32_t year, uint32_t month, uint32_t day)
 	if (month < 1 || month > 12 || day < 1)
 		return false;
 	return day <= days[month - 1] + (uint32_t) (is_leap && month == 2);
-}
-
-/* True if one of the texts begins at text (len bytes). */
-static bool
-begins(const char *text, size_t len, const char *const *texts, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-	{
-		size_t n_bytes = strlen(texts[i]);
-
-		if (n_bytes <= len && memcmp(text, texts[i], n_bytes) == 0)
-			return true;
-	}
-	return false;
 }
 
 static bool

@@ -41,6 +41,13 @@ bool pk_pii_email(const PkPiiScan *scan, size_t at_sign, PkPiiMatch *match);
 
 /* Helpers of the rules. */
 
+/* The character before byte i: after a span, the last one of what stands for it. */
+PkPiiChar pk_pii_before(const PkPiiScan *scan, size_t i);
+/* Stars that hide digits end there; what stands for the last span has none. */
+bool      pk_pii_hidden_before(const PkPiiScan *scan, size_t i);
+/* A letter, or a mark that stands for a span which began with one. */
+bool      pk_pii_is_letter(const PkPiiScan *scan, size_t i);
+
 /* True if the first n groups have these lengths. */
 bool pk_pii_has_shape(const PkPiiChain *chain, const uint8_t *lengths, size_t n);
 /* True if a number may end after n groups. */

@@ -22,9 +22,10 @@ static bool   at_chain(PkPiiScan *scan, PkPiiMatch *match);
 static bool   is_inside(const PkPiiScan *scan, PkPiiChar before);
 static bool   ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
 static bool   take(PkPiiScan *scan, PkPiiMatch *match);
+static void   keep_words(PkPiiScan *scan, const PkPiiMatch *match);
 
 void
-pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, bool has_labels,
+pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, PkPiiStyle style,
              PkCancel *cancel)
 {
 	memset(scan, 0, sizeof(*scan));
@@ -32,7 +33,8 @@ pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, bool
 	scan->len = len;
 	scan->kinds = kinds;
 	scan->cancel = cancel;
-	scan->words.has_labels = has_labels;
+	scan->style = style;
+	scan->words.has_labels = style == PK_PII_LABEL;
 }
 
 PkStatus
@@ -152,7 +154,7 @@ is_settled(const PkPiiScan *scan)
 static bool
 at_chain(PkPiiScan *scan, PkPiiMatch *match)
 {
-	PkPiiChar  before = pk_pii_char_before(scan->text, scan->at);
+	PkPiiChar  before = pk_pii_before(scan, scan->at);
 	PkPiiChain chain;
 
 	if (before.class == PK_PII_ALPHA)
@@ -180,11 +182,11 @@ static bool
 is_inside(const PkPiiScan *scan, PkPiiChar before)
 {
 	if (before.class == PK_PII_STAR)
-		return true;
+		return pk_pii_hidden_before(scan, scan->at);
 	if (before.class != PK_PII_DASH && before.class != PK_PII_DOT && before.class != PK_PII_MIDDOT)
 		return false;
 
-	PkPiiClass further = pk_pii_char_before(scan->text, scan->at - before.n).class;
+	PkPiiClass further = pk_pii_before(scan, scan->at - before.n).class;
 
 	return further == PK_PII_STAR || further == PK_PII_DIGIT;
 }
@@ -205,8 +207,7 @@ ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match)
 		{pk_pii_phone, 0},
 		{pk_pii_account, 0},
 	};
-	PkPiiCase c = {
-		.scan = scan, .chain = chain, .before = pk_pii_char_before(scan->text, scan->at)};
+	PkPiiCase c = {.scan = scan, .chain = chain, .before = pk_pii_before(scan, scan->at)};
 
 	pk_pii_words_to(&scan->words, scan->text, scan->at);
 	for (size_t i = 0; i < PK_LENGTH(rules); i++)
@@ -222,9 +223,32 @@ take(PkPiiScan *scan, PkPiiMatch *match)
 {
 	pk_pii_words_to(&scan->words, scan->text,
 	                match->start > scan->words.end ? match->start : scan->words.end);
+	if (scan->style == PK_PII_MASK)
+		keep_words(scan, match);
 	pk_pii_words_over(&scan->words, match->end);
 	scan->at = match->end;
 	scan->last_end = match->end;
 	scan->last_is_phone = match->kind == PK_PII_TELL;
-	return (scan->kinds & PK_PII_BIT(match->kind)) != 0;
+	if ((scan->kinds & PK_PII_BIT(match->kind)) == 0)
+		return false;
+	scan->mark_end = match->end;
+	return true;
+}
+
+/* What a mask leaves of letters counts when the text is read again. */
+static void
+keep_words(PkPiiScan *scan, const PkPiiMatch *match)
+{
+	const char *text = scan->text;
+
+	if (match->kind != PK_PII_EMAIL && match->kind != PK_PII_PASSPORT)
+		return;
+	pk_pii_words_to(&scan->words, text, match->start + 1);
+	if (match->kind == PK_PII_PASSPORT)
+		return;
+
+	const char *domain = memchr(text + match->start, '@', match->end - match->start);
+
+	pk_pii_words_over(&scan->words, (size_t) (domain - text));
+	pk_pii_words_to(&scan->words, text, match->end);
 }

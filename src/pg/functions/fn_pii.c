@@ -71,7 +71,7 @@ redact(text *input, PiiCall call)
 
 	pkpg_check_text(bytes, len);
 	pkpg_cancel_init(&cancel);
-	pk_pii_begin(&scan, bytes, len, call.kinds, call.style == PK_PII_LABEL, &cancel);
+	pk_pii_begin(&scan, bytes, len, call.kinds, call.style, &cancel);
 	while (next_span(&scan, &match))
 	{
 		if (out.data == NULL)
@@ -117,8 +117,7 @@ polyko_find_pii(PG_FUNCTION_ARGS)
 
 	pkpg_check_text(bytes, VARSIZE_ANY_EXHDR(input));
 	pkpg_cancel_init(&cancel);
-	pk_pii_begin(&scan, bytes, VARSIZE_ANY_EXHDR(input), call.kinds, call.style == PK_PII_LABEL,
-	             &cancel);
+	pk_pii_begin(&scan, bytes, VARSIZE_ANY_EXHDR(input), call.kinds, call.style, &cancel);
 	while (next_span(&scan, &match))
 	{
 		int   len = (int) (match.end - match.start);

@@ -73,7 +73,7 @@ find(const char *text, size_t len, PkPiiStyle style, PkPiiMatch *spans)
 	size_t    n = 0;
 	bool      found = true;
 
-	pk_pii_begin(&scan, text, len, PK_PII_DEFAULT, style == PK_PII_LABEL, NULL);
+	pk_pii_begin(&scan, text, len, PK_PII_DEFAULT, style, NULL);
 	while (n < MAX_SPANS && pk_pii_next(&scan, &spans[n], &found, &err) == PK_OK && found)
 		n++;
 	return n;

@@ -1,0 +1,163 @@
+/*
+ * test_properties.c
+ *    What holds for any text: spans are whole characters, in order and apart, and what is redacted
+ *    stays as it is when it is redacted again, in each style. Random Unicode with parts of numbers
+ *    in it.
+ */
+#include <stdlib.h>
+
+#include "../tap.h"
+#include "core/base/utf8.h"
+#include "core/pii/pii.h"
+
+#define N_ROUNDS 20000
+#define MAX_SHOWN 5
+#define MAX_PIECES 40
+#define MAX_TEXT 2048
+#define MAX_OUT (MAX_TEXT * (PK_PII_MAX_MARK + 1))
+
+static uint64_t random_state = 20261124; /* the seed, printed below */
+
+static uint32_t
+next_random(uint32_t limit)
+{
+	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t) (random_state >> 33) % limit;
+}
+
+static size_t
+put_random_char(char *out)
+{
+	static const uint32_t planes[][2] = {{0x20, 0x7f},       {0xa0, 0x800},      {0x1100, 0x1200},
+	                                     {0x2000, 0x2100},   {0x3000, 0x3200},   {0xac00, 0xd7a4},
+	                                     {0xff00, 0xfff0},   {0x1d7c0, 0x1d800}, {0x1f300, 0x1f700},
+	                                     {0x10000, 0x110000}};
+	const uint32_t       *plane = planes[next_random(PK_LENGTH(planes))];
+
+	return pk_utf8_encode(plane[0] + next_random(plane[1] - plane[0]), out);
+}
+
+/* Parts of numbers, words and marks, and any characters between. */
+static size_t
+random_text(char *out)
+{
+	static const char *const parts[] = {"010",
+	                                    "-",
+	                                    "1234",
+	                                    "5678",
+	                                    "880312",
+	                                    "-1345678",
+	                                    "110-234-567890",
+	                                    "신한은행 ",
+	                                    "계좌",
+	                                    "전화",
+	                                    "☎ ",
+	                                    "+82 ",
+	                                    "(02)",
+	                                    "공일공 ",
+	                                    "일이삼사 ",
+	                                    "오육칠팔",
+	                                    "<|tell|>",
+	                                    "[전화번호]",
+	                                    "010-****-5678",
+	                                    "주문번호 ",
+	                                    "０１０",
+	                                    "－",
+	                                    " ",
+	                                    "\n",
+	                                    ".",
+	                                    "1588-1588",
+	                                    "901231-1******",
+	                                    "a@b.kr",
+	                                    "*",
+	                                    "M12345678",
+	                                    "11-22-333333-44",
+	                                    "4539"};
+	size_t                   n = 0;
+
+	for (uint32_t k = 1 + next_random(MAX_PIECES); k > 0; k--)
+	{
+		const char *part = parts[next_random(PK_LENGTH(parts))];
+
+		if (next_random(3) == 0)
+			n += put_random_char(out + n);
+		else
+		{
+			memcpy(out + n, part, strlen(part));
+			n += strlen(part);
+		}
+	}
+	return n;
+}
+
+/* False if a span is not what it should be. */
+static bool
+redact(const char *text, size_t len, uint32_t kinds, PkPiiStyle style, char *out, size_t *n,
+       size_t *n_spans)
+{
+	PkPiiScan  scan;
+	PkPiiMatch match;
+	PkError    err;
+	size_t     done = 0;
+	bool       found;
+
+	*n = *n_spans = 0;
+	pk_pii_begin(&scan, text, len, kinds, style, NULL);
+	for (;;)
+	{
+		if (pk_pii_next(&scan, &match, &found, &err) != PK_OK)
+			return false;
+		if (!found)
+			break;
+		if (match.start < done || match.end <= match.start || match.end > len ||
+		    !pk_utf8_is_valid(text + done, match.start - done, NULL) ||
+		    !pk_utf8_is_valid(text + match.start, match.end - match.start, NULL) ||
+		    match.confidence <= 0 || match.confidence > 1)
+			return false;
+		memcpy(out + *n, text + done, match.start - done);
+		*n += match.start - done;
+		*n += pk_pii_replace(text, &match, style, out + *n);
+		done = match.end;
+		(*n_spans)++;
+	}
+	memcpy(out + *n, text + done, len - done);
+	*n += len - done;
+	return pk_utf8_is_valid(text + done, len - done, NULL);
+}
+
+static void
+test_kinds(uint32_t kinds, const char *name)
+{
+	static char text[MAX_TEXT * 4], once[MAX_OUT], twice[MAX_OUT];
+	size_t      n_bad = 0, n_changed = 0, n_found = 0;
+
+	for (int round = 0; round < N_ROUNDS; round++)
+	{
+		size_t len = random_text(text);
+
+		for (int style = 0; style < PK_N_PII_STYLES; style++)
+		{
+			size_t n, again, n_spans, n_again;
+
+			n_bad += !redact(text, len, kinds, (PkPiiStyle) style, once, &n, &n_spans);
+			n_bad += !redact(once, n, kinds, (PkPiiStyle) style, twice, &again, &n_again);
+			n_found += n_spans;
+			if ((again != n || memcmp(once, twice, n) != 0) && n_changed++ < MAX_SHOWN)
+				diag("%.*s | %.*s | %.*s", (int) len, text, (int) n, once, (int) again, twice);
+		}
+	}
+	ok(n_found > N_ROUNDS, "%s: %zu spans in %d random texts, in 3 styles", name, n_found,
+	   N_ROUNDS);
+	is_int((long long) n_bad, 0, "they are whole characters, in order, apart");
+	is_int((long long) n_changed, 0, "redacting again changes nothing");
+}
+
+int
+main(void)
+{
+	diag("seed %llu", (unsigned long long) random_state);
+	test_kinds(PK_PII_DEFAULT, "the usual kinds");
+	/* an e-mail address may begin in the middle of another number: see doc/architecture.md */
+	test_kinds(((1u << PK_N_PII_KINDS) - 1) & ~PK_PII_BIT(PK_PII_EMAIL), "all but e-mail");
+	return done_testing();
+}
