@@ -57,7 +57,7 @@ lib_of = $(B)/libpk_$(1).a
 libs_of = $(foreach l,$(1) $(BELOW_$(1)),$(call lib_of,$(l)))
 objs_of = $(patsubst src/%.c,$(B)/%.o,$(sort $(wildcard src/core/$(1)/*.c)))
 ALL_OBJS = $(foreach l,$(LAYERS),$(call objs_of,$(l)))
-ALL_LIBS = $(call lib_of,pii) $(call libs_of,engine)
+ALL_LIBS = $(call lib_of,pii) $(call lib_of,curate) $(call libs_of,engine)
 
 .PHONY: unit unit-asan unit-tsan unit-build unit-run headercheck lint format format-check fuzz \
 	fuzz-run fuzz-replay replay-run bench bench-build
