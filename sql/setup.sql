@@ -19,7 +19,7 @@ SELECT pg_describe_object(d.classid, d.objid, 0) AS "no comment"
  WHERE d.deptype = 'e' AND obj_description(d.objid, d.classid::regclass::name) IS NULL
    AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
                     WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid
-                      AND (t.typelem <> 0 OR c.relkind = 'v'));
+                      AND (t.typelem <> 0 OR c.relkind IN ('v', 'r')));
 
 -- Administration is not for everybody.
 SELECT p.oid::regprocedure AS "not for everybody"

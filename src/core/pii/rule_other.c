@@ -176,6 +176,8 @@ domain_end(const PkPiiScan *scan, size_t start)
 	const char *text = scan->text;
 	size_t      end = 0;
 
+	if (start < scan->len && (text[start] == '.' || text[start] == '-'))
+		return 0;
 	for (size_t i = start;
 	     i < scan->len && i - start < MAX_EMAIL - 64 && is_email_char(text[i], true); i++)
 	{

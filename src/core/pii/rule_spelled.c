@@ -35,18 +35,29 @@ skip_separator(const PkPiiScan *scan, size_t i)
 	return digit_at(scan, at, &next) >= 0 ? at : i;
 }
 
+/* No digit at i, whether it can be read, is hidden, or is behind one of our marks. */
+static bool
+no_digit(const PkPiiScan *scan, size_t i)
+{
+	PkPiiChar c;
+
+	return digit_at(scan, i, &c) < 0 && !pk_pii_hides_after(scan->text, scan->len, i) &&
+	       (i == scan->len || pk_pii_mark(scan->text, scan->len, i, true) == 0);
+}
+
 /* After the last digit: the number is over, maybe with a particle that is also a digit. */
 static bool
 is_over(const PkPiiScan *scan, size_t end)
 {
-	PkPiiChar c, next;
+	PkPiiChar c;
 	int       digit = digit_at(scan, end, &c);
 
-	if (digit < 0 || c.class == PK_PII_ALPHA)
-		return c.class != PK_PII_ALPHA && !pk_pii_hides_after(scan->text, scan->len, end) &&
-		       (c.n == 0 || pk_pii_mark(scan->text, scan->len, end, true) == 0);
+	if (c.class == PK_PII_ALPHA)
+		return false;
+	if (digit < 0)
+		return no_digit(scan, end);
 	return digit == pk_pii_spelled(0xc774 /* 이 */) && c.class != PK_PII_DIGIT &&
-	       digit_at(scan, end + c.n, &next) < 0;
+	       no_digit(scan, end + c.n);
 }
 
 bool
