@@ -7,6 +7,7 @@
 
 #include "core/pii/chars.h"
 
+#define PK_PII_LEAST_DIGITS 7 /* of a number */
 #define PK_PII_MAX_GROUPS 6
 #define PK_PII_MAX_DIGITS 20 /* of one group, and of all that are kept */
 

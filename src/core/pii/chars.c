@@ -9,7 +9,7 @@
 #define X PK_PII_OTHER
 #define A PK_PII_ALPHA
 #define D PK_PII_DIGIT
-static const uint8_t ascii[128] = {
+const uint8_t pk_pii_ascii[128] = {
 	[0 ... 8] = X,           ['\t'] = PK_PII_SPACE,   ['\n'] = PK_PII_NEWLINE,
 	['\v'] = PK_PII_NEWLINE, ['\f'] = PK_PII_NEWLINE, ['\r'] = PK_PII_NEWLINE,
 	[' '] = PK_PII_SPACE,    ['('] = PK_PII_OPEN,     [')'] = PK_PII_CLOSE,
@@ -72,7 +72,7 @@ classify(const char *text, size_t n)
 
 	if (c.code < 128)
 	{
-		c.class = (PkPiiClass) ascii[c.code];
+		c.class = (PkPiiClass) pk_pii_ascii[c.code];
 		c.value = (uint8_t) (c.code - '0');
 	}
 	else
@@ -81,10 +81,16 @@ classify(const char *text, size_t n)
 }
 
 PkPiiChar
-pk_pii_char(const char *text, size_t len, size_t i)
+pk_pii_any_char(const char *text, size_t len, size_t i)
 {
 	if (i >= len)
 		return (PkPiiChar){.class = PK_PII_NEWLINE};
+
+	const uint8_t *s = (const uint8_t *) text + i;
+
+	if (len - i >= 3 && s[0] >= 0xea && s[0] <= 0xec && (s[0] > 0xea || s[1] >= 0xb0) &&
+	    (s[1] & 0xc0) == 0x80 && (s[2] & 0xc0) == 0x80) /* most of Hangul */
+		return (PkPiiChar){.code = pk_utf8_decode(text + i, 3), .n = 3};
 
 	size_t n = pk_utf8_char_len(text + i, len - i);
 

@@ -37,9 +37,26 @@ typedef struct PkPiiChar
 /* The class of a code point beyond ASCII; *value of a digit. */
 PkPiiClass pk_pii_class(uint32_t code, uint8_t *value);
 
-/* The character at byte i (class PK_PII_NEWLINE and n 0 at the end), and the one that ends there.
- */
-PkPiiChar pk_pii_char(const char *text, size_t len, size_t i);
+extern const uint8_t pk_pii_ascii[128]; /* PkPiiClass */
+
+/* pk_pii_char() for any text. */
+PkPiiChar pk_pii_any_char(const char *text, size_t len, size_t i);
+
+/* The character at byte i; at the end, class PK_PII_NEWLINE and n 0. */
+PK_INLINE PkPiiChar
+pk_pii_char(const char *text, size_t len, size_t i)
+{
+	uint8_t byte = i < len ? (uint8_t) text[i] : 0x80;
+
+	if (byte >= 0x80)
+		return pk_pii_any_char(text, len, i);
+	return (PkPiiChar){.code = byte,
+	                   .class = (PkPiiClass) pk_pii_ascii[byte],
+	                   .value = (uint8_t) (byte - '0'),
+	                   .n = 1};
+}
+
+/* The character that ends before byte i; at the beginning, as at the end. */
 PkPiiChar pk_pii_char_before(const char *text, size_t i);
 
 /* 0 to 9 for a digit spelled in Hangul (공 영 일 이 삼 사 오 육 륙 칠 팔 구), else -1. */

@@ -76,8 +76,8 @@ static bool
 is_shape(const PkPiiChain *chain, size_t n)
 {
 	for (size_t i = 0; i < pk_pii_n_shapes; i++)
-		if (n_parts(pk_pii_shapes[i].parts) == n &&
-		    pk_pii_has_shape(chain, pk_pii_shapes[i].parts, n))
+		if (pk_pii_has_shape(chain, pk_pii_shapes[i].parts, n) &&
+		    n_parts(pk_pii_shapes[i].parts) == n)
 			return true;
 	return false;
 }

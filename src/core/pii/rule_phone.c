@@ -118,12 +118,12 @@ find_prefix(const National *national)
 	for (size_t i = 0; i < pk_pii_n_prefixes; i++)
 	{
 		const PkPiiPrefix *prefix = &pk_pii_prefixes[i];
-		size_t             len = strlen(prefix->digits), k = 0;
+		size_t             len = 0;
 
-		while (k < len && k < national->n &&
-		       national->digits[k] == (uint8_t) (prefix->digits[k] - '0'))
-			k++;
-		if (k == len && national->n >= len + prefix->least && national->n <= len + prefix->most &&
+		while (prefix->digits[len] != '\0' && len < national->n &&
+		       national->digits[len] == (uint8_t) (prefix->digits[len] - '0'))
+			len++;
+		if (prefix->digits[len] == '\0' && national->n >= len + prefix->least && national->n <= len + prefix->most &&
 		    !(prefix->is_geographic && national->digits[len] == 0))
 			return prefix;
 	}

@@ -5,35 +5,30 @@
 #include <string.h>
 
 #include "core/pii/rules.h"
+#include "core/pii/skip.h"
 
-#define LEAST_DIGITS 7 /* of a number */
 #define POLL_BYTES ((size_t) 1 << 18)
 
-/* Bytes that a number may begin with; bit 2: only if e-mail is asked for. */
-static const uint8_t begins_number[256] = {
-	['0' ... '9'] = 1, ['@'] = 2,  [0xd9] = 1, [0xdb] = 1, [0xdf] = 1, [0xe0] = 1,
-	[0xe1] = 1,        [0xea] = 1, [0xec] = 1, [0xef] = 1, [0xf0] = 1,
-};
-
-static size_t skip_text(const PkPiiScan *scan, size_t at, size_t end);
-static size_t end_of_short_run(const PkPiiScan *scan);
-static bool   is_settled(const PkPiiScan *scan);
-static bool   at_chain(PkPiiScan *scan, PkPiiMatch *match);
-static bool   is_inside(const PkPiiScan *scan, PkPiiChar before);
-static bool   ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
-static bool   take(PkPiiScan *scan, PkPiiMatch *match);
-static void   keep_words(PkPiiScan *scan, const PkPiiMatch *match);
+static bool is_settled(const PkPiiScan *scan);
+static bool at_chain(PkPiiScan *scan, PkPiiMatch *match);
+static bool is_inside(const PkPiiScan *scan, PkPiiChar before);
+static bool ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
+static bool take(PkPiiScan *scan, PkPiiMatch *match);
+static void keep_words(PkPiiScan *scan, const PkPiiMatch *match);
 
 void
 pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, PkPiiStyle style,
              PkCancel *cancel)
 {
-	memset(scan, 0, sizeof(*scan));
 	scan->text = text;
 	scan->len = len;
 	scan->kinds = kinds;
 	scan->cancel = cancel;
 	scan->style = style;
+	scan->at = scan->polled = scan->last_end = scan->mark_end = 0;
+	scan->last_is_phone = false;
+	scan->is_open = false;
+	scan->words.n = scan->words.end = 0;
 	scan->words.has_labels = style == PK_PII_LABEL;
 }
 
@@ -51,12 +46,13 @@ pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err)
 			if (pk_cancel_poll(scan->cancel))
 				return pk_error(err, PK_CANCELLED, "looking for personal data was cancelled");
 		}
-		scan->at = skip_text(scan, scan->at, end);
+		scan->at = pk_pii_skip(scan->text, scan->len, scan->at, end,
+		                       (scan->kinds & PK_PII_BIT(PK_PII_EMAIL)) != 0);
 		if (scan->at >= end)
 			continue;
 
 		PkPiiChar c = pk_pii_char(scan->text, scan->len, scan->at);
-		size_t    short_end = end_of_short_run(scan);
+		size_t    short_end = pk_pii_short_run(scan->text, scan->len, scan->at);
 
 		if (short_end > 0)
 			scan->at = short_end;
@@ -67,8 +63,7 @@ pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err)
 		else
 		{
 			if (c.code == '@')
-				*found = (scan->kinds & PK_PII_BIT(PK_PII_EMAIL)) != 0 &&
-				         pk_pii_email(scan, scan->at, match);
+				*found = pk_pii_email(scan, scan->at, match);
 			else if (pk_pii_spelled(c.code) == 0)
 				*found = pk_pii_spelled_phone(scan, scan->at, match);
 			if (!*found)
@@ -77,56 +72,6 @@ pk_pii_next(PkPiiScan *scan, PkPiiMatch *match, bool *found, PkError *err)
 		*found = *found && take(scan, match);
 	}
 	return PK_OK;
-}
-
-/* The next byte below end that may begin a number. */
-static size_t
-skip_text(const PkPiiScan *scan, size_t at, size_t end)
-{
-	const uint8_t *s = (const uint8_t *) scan->text;
-
-	for (; at < end; at++)
-	{
-		if (begins_number[s[at]] == 0)
-			continue;
-		if (at + 2 >= scan->len || s[at] < 0x80)
-			return at;
-		/* of Hangul only 공 and 영; conjoining jamo and full-width letters are no digits */
-		if (s[at] == 0xea && s[at + 1] >= 0xb0 && !(s[at + 1] == 0xb3 && s[at + 2] == 0xb5))
-			continue;
-		if (s[at] == 0xec && !(s[at + 1] == 0x98 && s[at + 2] == 0x81))
-			continue;
-		if (s[at] == 0xe1 && s[at + 1] >= 0x84 && s[at + 1] <= 0x87)
-			continue;
-		return at;
-	}
-	return at;
-}
-
-/* True for bytes that are no digit and begin no separator. */
-static bool
-ends_run(uint8_t byte)
-{
-	return (byte > 0 && byte < 0x80 && strchr(" \t-.()*+xX0123456789", byte) == NULL) ||
-	       (byte >= 0xeb && byte <= 0xed);
-}
-
-/* Most digits of ordinary text: a short run that begins no chain. 0: it may be more. */
-static size_t
-end_of_short_run(const PkPiiScan *scan)
-{
-	const uint8_t *s = (const uint8_t *) scan->text;
-	size_t         end = scan->at, len = scan->len;
-
-	if (s[end] < '1' || s[end] > '9' || (end > 0 && (s[end - 1] | 32) >= 'a' && s[end - 1] < 0x80))
-		return 0;
-	while (end < len && s[end] >= '0' && s[end] <= '9')
-		end++;
-	if (end - scan->at >= LEAST_DIGITS || end + 1 >= len)
-		return 0;
-	if (ends_run(s[end]))
-		return end;
-	return (s[end] == ' ' || s[end] == '.') && ends_run(s[end + 1]) ? end : 0;
 }
 
 /* What begins at scan->at, and the words that it is judged by, end before the text does. */
@@ -146,7 +91,7 @@ is_settled(const PkPiiScan *scan)
 	}
 	if (at >= scan->len)
 		return false;
-	return n_digits < LEAST_DIGITS ||
+	return n_digits < PK_PII_LEAST_DIGITS ||
 	       pk_pii_right_is_whole(scan->text, scan->len, at, scan->words.has_labels);
 }
 
@@ -168,7 +113,7 @@ at_chain(PkPiiScan *scan, PkPiiMatch *match)
 	pk_pii_chain(scan->text, scan->len, scan->at, &chain);
 	if (!is_inside(scan, before))
 	{
-		if (chain.n_digits >= LEAST_DIGITS && ask_rules(scan, &chain, match))
+		if (chain.n_digits >= PK_PII_LEAST_DIGITS && ask_rules(scan, &chain, match))
 			return true;
 		if (chain.digits[0] == 0 && pk_pii_spelled_phone(scan, scan->at, match))
 			return true;
@@ -207,8 +152,12 @@ ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match)
 		{pk_pii_phone, 0},
 		{pk_pii_account, 0},
 	};
-	PkPiiCase c = {.scan = scan, .chain = chain, .before = pk_pii_before(scan, scan->at)};
+	PkPiiCase c;
 
+	c.scan = scan;
+	c.chain = chain;
+	c.before = pk_pii_before(scan, scan->at);
+	c.context_end = 0; /* c.context is large, and most chains are judged without */
 	pk_pii_words_to(&scan->words, scan->text, scan->at);
 	for (size_t i = 0; i < PK_LENGTH(rules); i++)
 		if ((rules[i].kinds == 0 || (scan->kinds & rules[i].kinds) != 0) &&

@@ -90,7 +90,7 @@ redact(text *input, PiiCall call)
 static bool
 next_span(PkPiiScan *scan, PkPiiMatch *match)
 {
-	PkError err = {0};
+	PkError err;
 	bool    found = false;
 
 	pkpg_check(pk_pii_next(scan, match, &found, &err), &err);
@@ -138,15 +138,25 @@ polyko_find_pii(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Arguments 1 and 2. */
+/* Arguments 1 and 2. Where they are the same for each row, they are read once. */
 static PiiCall
 read_call(FunctionCallInfo fcinfo)
 {
-	PiiCall call;
+	FmgrInfo *site = fcinfo->flinfo;
+	PiiCall  *kept = site->fn_extra;
 
+	if (kept != NULL)
+		return *kept;
 	pkpg_check_encoding();
-	call.kinds = read_kinds(fcinfo, 1);
-	call.style = read_style(fcinfo, 2);
+
+	PiiCall call = {.kinds = read_kinds(fcinfo, 1), .style = read_style(fcinfo, 2)};
+
+	if (get_fn_expr_arg_stable(site, 1) && get_fn_expr_arg_stable(site, 2))
+	{
+		kept = MemoryContextAlloc(site->fn_mcxt, sizeof(*kept));
+		*kept = call;
+		site->fn_extra = kept;
+	}
 	return call;
 }
 
