@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 
@@ -25,6 +26,25 @@ pkpg_server_aclcheck(Oid server, Oid role, AclMode mode)
 	return pg_foreign_server_aclcheck(server, role, mode);
 #endif
 }
+
+static inline AclResult
+pkpg_function_aclcheck(Oid function, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, role, mode);
+#else
+	return pg_proc_aclcheck(function, role, mode);
+#endif
+}
+
+/* 3eea7a0c97 (18): ExecutorRun lost its parameter execute_once. */
+#if PG_VERSION_NUM >= 180000
+#define PKPG_EXECUTE_ONCE_PARAM
+#define PKPG_EXECUTE_ONCE
+#else
+#define PKPG_EXECUTE_ONCE_PARAM , bool execute_once
+#define PKPG_EXECUTE_ONCE , execute_once
+#endif
 
 /* ab355e3a88 (17): PGPROC has the whole virtual transaction id. */
 static inline LocalTransactionId

@@ -15,6 +15,7 @@
 /* Room for the name of a file in the image directory. */
 #define FILE_NAME_ROOM 128
 
+bool  pkpg_batching;
 char *pkpg_image_directory;
 char *pkpg_kernels;
 int   pkpg_kv_cache_size_kb;
@@ -29,6 +30,10 @@ static bool check_kernels(char **newval, void **extra, GucSource source);
 void
 pkpg_guc_init(void)
 {
+	DefineCustomBoolVariable("polyko.batching",
+	                         "Computes the calls of many rows of a query together.",
+	                         "Answers are the same without, and come later.", &pkpg_batching, true,
+	                         PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("polyko.image_directory",
 	                           "Directory of the images that models are converted to.",
 	                           "A relative path is in the data directory.", &pkpg_image_directory,

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+extern bool  pkpg_batching;
 extern char *pkpg_image_directory;  /* relative: in the data directory */
 extern char *pkpg_kernels;          /* CPU tier; read at the first use in a process */
 extern int   pkpg_kv_cache_size_kb; /* -1: the default of the host */

@@ -26,8 +26,8 @@
 /* Of keys and values, when polyko.kv_cache_size is not set. */
 #define DEFAULT_KV_BYTES ((size_t) 256 << 20)
 
-/* A request, tied to the memory context it was made in; all three kinds are held so. */
-struct PkpgStream
+/* A request, tied to the memory context it was made in. */
+struct PkpgRequest
 {
 	PkRequest *request; /* NULL until it was taken in, and once it was freed */
 	PkpgTie   *tie;
@@ -40,26 +40,21 @@ static PkEngineConfig engine_config;
 static size_t         n_alive = 0; /* requests of the engine */
 static bool           is_release_planned = false;
 
-static void   stream_free(void *arg);
+static void   held_free(void *arg);
 static void   engine_want(const PkModel *model);
 static size_t kv_bytes_for(const PkModel *model);
 static bool   is_same_config(const PkEngineConfig *a, const PkEngineConfig *b);
 static void   plan_release(void);
 static void   release(void *arg);
-static void   run(PkRequest *request);
-static void   step(void);
 static void   report_run(const PkRequest *request);
 
 PkpgGeneration *
-pkpg_run_generate(const PkRequestSpec *spec)
+pkpg_request_generation(PkpgRequest *held)
 {
-	PkpgStream     *held = pkpg_stream_begin(spec);
 	PkpgGeneration *out;
-	const char     *text;
 	size_t          len;
+	const char     *text = pk_request_text(held->request, &len);
 
-	run(held->request);
-	text = pk_request_text(held->request, &len);
 	out = palloc0(PKPG_GENERATION_SIZE(len));
 	out->logprob = pk_request_logprob(held->request);
 	out->finish = pk_request_finish(held->request);
@@ -67,81 +62,91 @@ pkpg_run_generate(const PkRequestSpec *spec)
 	out->n_completion = (int32_t) pk_request_n_completion(held->request);
 	out->text_len = len;
 	memcpy(out->text, text, len);
-	pkpg_stream_end(held);
+	report_run(held->request);
+	pkpg_request_end(held);
 	return out;
 }
 
-const float *
-pkpg_run_embed(const PkRequestSpec *spec, size_t *n)
+float *
+pkpg_request_floats(PkpgRequest *held, size_t *n)
 {
-	PkpgStream  *held = pkpg_stream_begin(spec);
-	const float *floats;
-	float       *out;
+	const float *floats = pk_request_floats(held->request, n);
+	float       *out = palloc(*n * sizeof(float));
 
-	run(held->request);
-	floats = pk_request_floats(held->request, n);
-	out = palloc(*n * sizeof(float));
 	memcpy(out, floats, *n * sizeof(float));
-	pkpg_stream_end(held);
+	report_run(held->request);
+	pkpg_request_end(held);
 	return out;
 }
 
-PkpgStream *
-pkpg_stream_begin(const PkRequestSpec *spec)
+bool
+pkpg_request_is_done(const PkpgRequest *held)
 {
-	PkpgStream *stream = palloc0(sizeof(PkpgStream));
-	PkError     err = {0};
-	PkStatus    status;
+	return pk_request_finish(held->request) != PK_FINISH_NONE;
+}
+
+void
+pkpg_request_count(const PkpgRequest *held, uint64_t *n_prompt, uint64_t *n_generated)
+{
+	*n_prompt += pk_request_n_prompt(held->request);
+	*n_generated += pk_request_n_pieces(held->request);
+}
+
+PkpgRequest *
+pkpg_request_begin(const PkRequestSpec *spec)
+{
+	PkpgRequest *held = palloc0(sizeof(PkpgRequest));
+	PkError      err = {0};
+	PkStatus     status;
 
 	/* what may fail in PostgreSQL comes first: the request is tied from the moment it exists */
-	stream->tie = pkpg_tie(CurrentMemoryContext, stream_free, stream);
+	held->tie = pkpg_tie(CurrentMemoryContext, held_free, held);
 	engine_want(spec->model);
 	plan_release();
-	status = pk_engine_submit(engine, spec, &stream->request, &err);
+	status = pk_engine_submit(engine, spec, &held->request, &err);
 	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
 		pk_error_hint(&err, status, "Leave the argument out to get its default.");
 	pkpg_check(status, &err);
 	n_alive++;
-	return stream;
+	return held;
 }
 
 bool
-pkpg_stream_next(PkpgStream *stream, PkPiece *piece)
+pkpg_request_next(PkpgRequest *held, PkPiece *piece)
 {
-	PkRequest *request = stream->request;
+	PkRequest *request = held->request;
 
 	if (request == NULL)
 		return false;
-	plan_release();
 	while (pk_request_finish(request) == PK_FINISH_NONE &&
-	       pk_request_n_pieces(request) <= stream->n_read)
-		step();
-	if (!stream->was_reported && pk_request_finish(request) != PK_FINISH_NONE)
+	       pk_request_n_pieces(request) <= held->n_read)
+		(void) pkpg_step();
+	if (!held->was_reported && pk_request_finish(request) != PK_FINISH_NONE)
 	{
 		report_run(request);
-		stream->was_reported = true;
+		held->was_reported = true;
 	}
-	if (pk_request_n_pieces(request) <= stream->n_read)
+	if (pk_request_n_pieces(request) <= held->n_read)
 		return false;
-	*piece = pk_request_piece(request, stream->n_read++);
+	*piece = pk_request_piece(request, held->n_read++);
 	return true;
 }
 
 void
-pkpg_stream_end(PkpgStream *stream)
+pkpg_request_end(PkpgRequest *held)
 {
-	pkpg_untie(stream->tie);
+	pkpg_untie(held->tie);
 }
 
 static void
-stream_free(void *arg)
+held_free(void *arg)
 {
-	PkpgStream *stream = arg;
+	PkpgRequest *held = arg;
 
-	if (stream->request == NULL)
+	if (held->request == NULL)
 		return;
-	pk_request_free(stream->request);
-	stream->request = NULL;
+	pk_request_free(held->request);
+	held->request = NULL;
 	n_alive--;
 }
 
@@ -216,26 +221,18 @@ release(void *arg)
 		pk_engine_idle(engine);
 }
 
-static void
-run(PkRequest *request)
+size_t
+pkpg_step(void)
 {
-	while (pk_request_finish(request) == PK_FINISH_NONE)
-		step();
-	report_run(request);
-}
-
-/* One step of all requests, or the error of an interrupt. */
-static void
-step(void)
-{
+	size_t   n_running = pk_engine_n_running(engine);
 	PkCancel cancel;
 	PkError  err = {0};
-	PkStatus status;
 
 	CHECK_FOR_INTERRUPTS();
+	plan_release();
 	pkpg_cancel_init(&cancel);
-	status = pk_engine_step(engine, &cancel, &err);
-	pkpg_check(status, &err);
+	pkpg_check(pk_engine_step(engine, &cancel, &err), &err);
+	return n_running;
 }
 
 /* Lets tests and curious users count; never with text. */

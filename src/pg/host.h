@@ -26,17 +26,25 @@ typedef struct PkpgGeneration
 
 #define PKPG_GENERATION_SIZE(text_len) (offsetof(PkpgGeneration, text) + (text_len))
 
-PkpgGeneration *pkpg_run_generate(const PkRequestSpec *spec);
+typedef struct PkpgRequest PkpgRequest;
 
-/* *n floats of the pooled hidden state. */
-const float *pkpg_run_embed(const PkRequestSpec *spec, size_t *n);
-
-typedef struct PkpgStream PkpgStream;
-
-PkpgStream *pkpg_stream_begin(const PkRequestSpec *spec);
-/* The next token, computed when it is asked for; false at the end. Valid until the next call. */
-bool        pkpg_stream_next(PkpgStream *stream, PkPiece *piece);
+/* Take a request in; nothing is computed yet. */
+PkpgRequest *pkpg_request_begin(const PkRequestSpec *spec);
 /* Gives the request back at once. The memory context would do it later. */
-void        pkpg_stream_end(PkpgStream *stream);
+void         pkpg_request_end(PkpgRequest *request);
+
+/* One step of all requests of this session; their number before it. */
+size_t pkpg_step(void);
+bool   pkpg_request_is_done(const PkpgRequest *request);
+/* Add its tokens so far, those of the prompt and those generated. */
+void   pkpg_request_count(const PkpgRequest *request, uint64_t *n_prompt, uint64_t *n_generated);
+
+/* The next token, computed when it is asked for; false at the end. Valid until the next call. */
+bool pkpg_request_next(PkpgRequest *request, PkPiece *piece);
+
+/* What a request that is done has given, in CurrentMemoryContext; the request ends. */
+PkpgGeneration *pkpg_request_generation(PkpgRequest *request);
+/* *n floats of the pooled hidden state. */
+float          *pkpg_request_floats(PkpgRequest *request, size_t *n);
 
 #endif

@@ -8,8 +8,10 @@
 
 #include "fmgr.h"
 
+#include "pg/executor/batchscan.h"
 #include "pg/guc.h"
 #include "pg/modelcache.h"
+#include "pg/planner/batchpath.h"
 
 PG_MODULE_MAGIC;
 
@@ -20,4 +22,6 @@ _PG_init(void)
 {
 	pkpg_guc_init();
 	pkpg_modelcache_init();
+	pkpg_batchpath_init();
+	pkpg_batchscan_init();
 }

@@ -8,11 +8,8 @@
 #include "fmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
-#include "pg/callargs.h"
-#include "pg/callcache.h"
-#include "pg/host.h"
+#include "pg/call.h"
 
 /* Argument numbers. */
 enum
@@ -24,57 +21,20 @@ enum
 	ARG_OPTIONS
 };
 
-static const ArrayType *embed(FunctionCallInfo fcinfo);
-static void             read_embed(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spec);
-static PkPooling        read_pooling(const text *name);
-static ArrayType       *float_array(const float *floats, size_t n);
+static void        read_embed(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spec);
+static PkPooling   read_pooling(const text *name);
+static const void *take(PkpgRequest *request, size_t *size);
+static Datum       result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer);
+static ArrayType  *float_array(const float *floats, size_t n);
 
 PG_FUNCTION_INFO_V1(polyko_embed);
+
+const PkpgCallKind pkpg_embed_kind = {polyko_embed, read_embed, take, result};
 
 Datum
 polyko_embed(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-
-	MemoryContext    call = pkpg_call_begin(&caller);
-	const ArrayType *answer = embed(fcinfo);
-
-	MemoryContextSwitchTo(caller);
-
-	ArrayType *out = palloc(VARSIZE(answer));
-
-	memcpy(out, answer, VARSIZE(answer));
-	MemoryContextDelete(call);
-	PG_RETURN_ARRAYTYPE_P(out);
-}
-
-/* The answer, from this call site, this transaction, or the model. In CurrentMemoryContext. */
-static const ArrayType *
-embed(FunctionCallInfo fcinfo)
-{
-	PkpgInput      input;
-	PkRequestSpec  spec = {0};
-	StringInfoData question;
-	size_t         len;
-	size_t         n;
-	const float   *floats;
-	const void    *known;
-	ArrayType     *answer;
-
-	read_embed(fcinfo, &input, &spec);
-	initStringInfo(&question);
-	pkpg_question(&question, &spec, input.text, input.len);
-	known = pkpg_answer_find(fcinfo->flinfo, &question, &len);
-	if (known != NULL)
-		return known;
-	pkpg_set_prompt(&input, &spec);
-	floats = pkpg_run_embed(&spec, &n);
-	answer = float_array(floats, n);
-	pkpg_answer_keep(fcinfo->flinfo, &question, answer, VARSIZE(answer));
-	return answer;
+	return pkpg_call_function(&pkpg_embed_kind, fcinfo);
 }
 
 static void
@@ -113,6 +73,26 @@ read_pooling(const text *name)
 	         errmsg("pooling is \"%s\", it must be \"mean\" or \"last\"",
 	                pk_error_quote(shown, sizeof(shown), pooling, strlen(pooling))),
 	         errhint("mean is the average over all tokens, last the state of the last one.")));
+}
+
+/* The answer is the array. */
+static const void *
+take(PkpgRequest *request, size_t *size)
+{
+	size_t       n;
+	const float *floats = pkpg_request_floats(request, &n);
+	ArrayType   *answer = float_array(floats, n);
+
+	*size = VARSIZE(answer);
+	return answer;
+}
+
+static Datum
+result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer)
+{
+	(void) fcinfo;
+	(void) input;
+	return PointerGetDatum(answer);
 }
 
 static ArrayType *

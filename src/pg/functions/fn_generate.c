@@ -8,95 +8,89 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
-#include "pg/callargs.h"
-#include "pg/callcache.h"
+#include "pg/call.h"
 #include "pg/functions/generation.h"
 #include "pg/functions/records.h"
 #include "pg/pg_error.h"
 
+static const void *take(PkpgRequest *request, size_t *size);
+static Datum       text_result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer);
+static Datum details_result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer);
 static const PkpgGeneration *redacted(const PkpgInput *input, const PkpgGeneration *answer);
 static const char           *finish_name(PkFinish finish);
 
 PG_FUNCTION_INFO_V1(polyko_generate);
 PG_FUNCTION_INFO_V1(polyko_generate_details);
 
+const PkpgCallKind pkpg_generate_kind = {polyko_generate, pkpg_read_generate, take, text_result};
+const PkpgCallKind pkpg_generate_details_kind = {polyko_generate_details, pkpg_read_generate, take,
+                                                 details_result};
+
 Datum
 polyko_generate(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-
-	MemoryContext         call = pkpg_call_begin(&caller);
-	const PkpgGeneration *answer = pkpg_generate(fcinfo);
-
-	MemoryContextSwitchTo(caller);
-
-	text *out = cstring_to_text_with_len(answer->text, (int) answer->text_len);
-
-	MemoryContextDelete(call);
-	PG_RETURN_TEXT_P(out);
+	return pkpg_call_function(&pkpg_generate_kind, fcinfo);
 }
 
 Datum
 polyko_generate_details(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-
-	MemoryContext         call = pkpg_call_begin(&caller);
-	const PkpgGeneration *answer = pkpg_generate(fcinfo);
-	Datum                 fields[] = {
-						PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len)),
-						PointerGetDatum(cstring_to_text(finish_name(answer->finish))),
-						Int32GetDatum(answer->n_prompt), Int32GetDatum(answer->n_completion),
-						Float8GetDatum(answer->logprob)};
-	TupleDesc desc = pkpg_record_desc(fcinfo, lengthof(fields));
-
-	MemoryContextSwitchTo(caller);
-
-	Datum out = HeapTupleGetDatum(pkpg_record_form(desc, fields, NULL, lengthof(fields)));
-
-	MemoryContextDelete(call);
-	PG_RETURN_DATUM(out);
+	return pkpg_call_function(&pkpg_generate_details_kind, fcinfo);
 }
 
 const PkpgGeneration *
 pkpg_generate(FunctionCallInfo fcinfo)
 {
-	PkpgInput       input;
-	PkRequestSpec   spec = {0};
-	StringInfoData  question;
-	size_t          len;
-	const void     *known;
-	PkpgGeneration *answer;
+	PkpgCall call;
 
-	pkpg_read_generate(fcinfo, &input, &spec);
-	initStringInfo(&question);
-	pkpg_question(&question, &spec, input.text, input.len);
-	known = pkpg_answer_find(fcinfo->flinfo, &question, &len);
-	if (known != NULL)
-		return input.redact ? redacted(&input, known) : known;
-	pkpg_set_prompt(&input, &spec);
-	answer = pkpg_run_generate(&spec);
-	pkpg_answer_keep(fcinfo->flinfo, &question, answer, PKPG_GENERATION_SIZE(answer->text_len));
-	return input.redact ? redacted(&input, answer) : answer;
+	pkpg_call_run(&call, &pkpg_generate_kind, fcinfo);
+	return redacted(&call.input, call.answer);
 }
 
-/* A copy of an answer (it is kept as the model gave it) without personal data. */
+static const void *
+take(PkpgRequest *request, size_t *size)
+{
+	const PkpgGeneration *answer = pkpg_request_generation(request);
+
+	*size = PKPG_GENERATION_SIZE(answer->text_len);
+	return answer;
+}
+
+static Datum
+text_result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer)
+{
+	const PkpgGeneration *given = redacted(input, answer);
+
+	(void) fcinfo;
+	return PointerGetDatum(cstring_to_text_with_len(given->text, (int) given->text_len));
+}
+
+static Datum
+details_result(FunctionCallInfo fcinfo, const PkpgInput *input, const void *answer)
+{
+	const PkpgGeneration *given = redacted(input, answer);
+	Datum fields[] = {PointerGetDatum(cstring_to_text_with_len(given->text, (int) given->text_len)),
+	                  PointerGetDatum(cstring_to_text(finish_name(given->finish))),
+	                  Int32GetDatum(given->n_prompt), Int32GetDatum(given->n_completion),
+	                  Float8GetDatum(given->logprob)};
+	TupleDesc desc = pkpg_record_desc(fcinfo, lengthof(fields));
+
+	return HeapTupleGetDatum(pkpg_record_form(desc, fields, NULL, lengthof(fields)));
+}
+
+/* The answer, or where personal data is to be replaced, a copy: it is kept as the model gave it. */
 static const PkpgGeneration *
 redacted(const PkpgInput *input, const PkpgGeneration *answer)
 {
-	PkRedactor     *redactor = pkpg_redactor_begin(input);
+	PkRedactor     *redactor;
 	PkError         err = {0};
 	PkpgGeneration *out;
 	bool            is_redacted;
 
+	if (!input->redact)
+		return answer;
+	redactor = pkpg_redactor_begin(input);
 	pkpg_check(pk_redactor_push(redactor, answer->text, answer->text_len, true, &err), &err);
 	out = palloc(PKPG_GENERATION_SIZE(pk_redactor_room(redactor, 0, answer->text_len)));
 	*out = *answer;

@@ -46,12 +46,12 @@ typedef struct Waiting
 /* A call at work. */
 typedef struct Stream
 {
-	PkpgStream *pieces;
-	PkRedactor *redactor; /* NULL: rows are given as they come */
-	Waiting    *waiting;  /* tokens first to n - 1 */
-	size_t      first, n, room;
-	size_t      n_rows; /* given so far */
-	bool        has_ended;
+	PkpgRequest *pieces;
+	PkRedactor  *redactor; /* NULL: rows are given as they come */
+	Waiting     *waiting;  /* tokens first to n - 1 */
+	size_t       first, n, room;
+	size_t       n_rows; /* given so far */
+	bool         has_ended;
 } Stream;
 
 static Datum   stream_by_value(FunctionCallInfo fcinfo);
@@ -146,7 +146,7 @@ stream_open(FunctionCallInfo fcinfo)
 		stream->room = FIRST_ROOM;
 		stream->waiting = palloc_array(Waiting, stream->room);
 	}
-	stream->pieces = pkpg_stream_begin(&spec);
+	stream->pieces = pkpg_request_begin(&spec);
 	return stream;
 }
 
@@ -158,7 +158,7 @@ next_row(Stream *stream, Datum *fields, bool *nulls)
 	memset(nulls, 0, N_FIELDS * sizeof(*nulls));
 	if (stream->redactor != NULL)
 		return next_redacted(stream, fields, nulls);
-	if (!pkpg_stream_next(stream->pieces, &piece))
+	if (!pkpg_request_next(stream->pieces, &piece))
 		return false;
 	fields[0] = Int32GetDatum((int32) ++stream->n_rows);
 	fields[1] = Int32GetDatum(piece.id);
@@ -201,7 +201,7 @@ take_piece(Stream *stream)
 	PkPiece piece = {0};
 	PkError err = {0};
 
-	stream->has_ended = !pkpg_stream_next(stream->pieces, &piece);
+	stream->has_ended = !pkpg_request_next(stream->pieces, &piece);
 	if (!stream->has_ended)
 		keep_waiting(stream, &piece);
 	pkpg_check(pk_redactor_push(stream->redactor, piece.text == NULL ? "" : piece.text, piece.len,

@@ -23,6 +23,7 @@
 
 #include "pg/guc.h"
 #include "pg/modelcache.h"
+#include "pg/planner/support.h"
 
 #define BYTES_PER_OPERATOR 5000.0
 #define PROMPT_TOKENS_PER_PASS 8.0

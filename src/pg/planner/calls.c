@@ -1,0 +1,148 @@
+/*
+ * calls.c
+ *    Finding the calls of a target list that are made for each row.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "fmgr.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "pg/planner/calls.h"
+#include "pg/planner/support.h"
+
+static bool find_walker(Node *node, List **calls);
+static bool ordered_walker(Node *node, void *context);
+static bool is_ordered_function(Oid function, void *context);
+static bool foreign_walker(Node *node, void *context);
+static bool is_foreign_function(Oid function, void *context);
+
+const PkpgCallKind *
+pkpg_call_kind(Oid function)
+{
+	static const PkpgCallKind *const kinds[] = {&pkpg_generate_kind, &pkpg_generate_details_kind,
+	                                            &pkpg_embed_kind};
+	Oid                              support = get_func_support(function);
+	FmgrInfo                         info;
+
+	if (!OidIsValid(support))
+		return NULL;
+	fmgr_info(support, &info);
+	if (info.fn_addr != polyko_support)
+		return NULL;
+	fmgr_info(function, &info);
+	for (size_t i = 0; i < lengthof(kinds); i++)
+		if (info.fn_addr == kinds[i]->function)
+			return kinds[i];
+	return NULL;
+}
+
+List *
+pkpg_find_calls(List *calls, Node *expr)
+{
+	(void) find_walker(expr, &calls);
+	return calls;
+}
+
+/* Only into nodes that evaluate all that they are made of. */
+static bool
+find_walker(Node *node, List **calls)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_List:
+		case T_TargetEntry:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
+		case T_ConvertRowtypeExpr:
+		case T_CoerceToDomain:
+		case T_CollateExpr:
+		case T_FieldSelect:
+		case T_ArrayExpr:
+		case T_RowExpr:
+		case T_MinMaxExpr:
+		case T_NullTest:
+		case T_BooleanTest:
+			break;
+		default:
+			return false;
+	}
+	if (expression_tree_walker(node, find_walker, calls))
+		return true;
+	if (IsA(node, FuncExpr) && pkpg_call_kind(((FuncExpr *) node)->funcid) != NULL &&
+	    !contain_volatile_functions(node))
+		*calls = list_append_unique(*calls, node);
+	return false;
+}
+
+bool
+pkpg_is_ordered(const Query *query)
+{
+	return query->hasTargetSRFs || ordered_walker((Node *) query->targetList, NULL) ||
+	       ordered_walker((Node *) query->jointree, NULL) ||
+	       ordered_walker(query->havingQual, NULL);
+}
+
+static bool
+ordered_walker(Node *node, void *context)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (check_functions_in_node(node, is_ordered_function, context))
+		return true;
+	return expression_tree_walker(node, ordered_walker, context);
+}
+
+/* A serial number is given when a row is returned: reading ahead changes none. */
+static bool
+is_ordered_function(Oid function, void *context)
+{
+	(void) context;
+	return function != F_NEXTVAL && func_volatile(function) == PROVOLATILE_VOLATILE;
+}
+
+bool
+pkpg_is_built_in(Node *expr)
+{
+	return !foreign_walker(expr, NULL);
+}
+
+static bool
+foreign_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan))
+		return true;
+	if (check_functions_in_node(node, is_foreign_function, context))
+		return true;
+	return expression_tree_walker(node, foreign_walker, context);
+}
+
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool      is_internal;
+
+	(void) context;
+	if (!HeapTupleIsValid(row))
+		return true;
+	is_internal = ((Form_pg_proc) GETSTRUCT(row))->prolang == INTERNALlanguageId;
+	ReleaseSysCache(row);
+	return !is_internal;
+}
