@@ -66,7 +66,7 @@ may_batch(const PlannerInfo *root)
 	if (query->commandType != CMD_SELECT && query->commandType != CMD_INSERT &&
 	    query->commandType != CMD_UPDATE)
 		return false;
-	return pkpg_find_calls(NIL, (Node *) query->targetList) != NIL && !pkpg_is_ordered(query);
+	return pkpg_find_calls((Node *) query->targetList, NIL) != NIL && !pkpg_is_ordered(query);
 }
 
 /* Nothing above asks for the first rows only. */
@@ -123,7 +123,8 @@ over(PlannerInfo *root, RelOptInfo *rel, Path *path, size_t size, size_t child_a
 static Path *
 batch_path(PlannerInfo *root, RelOptInfo *rel, ProjectionPath *path)
 {
-	List       *calls = pkpg_find_calls(NIL, (Node *) path->path.pathtarget->exprs);
+	List *calls =
+		pkpg_find_calls((Node *) path->path.pathtarget->exprs, path->subpath->pathtarget->exprs);
 	CustomPath *batch;
 
 	/* a query without FROM has one row */
@@ -176,7 +177,7 @@ batch_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Li
 	scan->custom_exprs = args;
 	scan->custom_scan_tlist = columns;
 	scan->custom_private = list_make3(copyObject(calls), lsecond(path->custom_private),
-	                                  makeBoolean(pkpg_is_built_in((Node *) args)));
+	                                  makeBoolean(pkpg_is_built_in((Node *) args, calls)));
 	scan->methods = &pkpg_batch_scan_methods;
 	return &scan->scan.plan;
 }

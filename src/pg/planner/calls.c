@@ -5,8 +5,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -17,11 +19,18 @@
 #include "pg/planner/calls.h"
 #include "pg/planner/support.h"
 
-static bool find_walker(Node *node, List **calls);
+typedef struct Search
+{
+	const List *given;
+	List       *calls;
+} Search;
+
+static bool find_walker(Node *node, Search *search);
 static bool ordered_walker(Node *node, void *context);
 static bool is_ordered_function(Oid function, void *context);
-static bool foreign_walker(Node *node, void *context);
+static bool foreign_walker(Node *node, void *given);
 static bool is_foreign_function(Oid function, void *context);
+static bool is_ours(Oid function);
 
 const PkpgCallKind *
 pkpg_call_kind(Oid function)
@@ -44,17 +53,19 @@ pkpg_call_kind(Oid function)
 }
 
 List *
-pkpg_find_calls(List *calls, Node *expr)
+pkpg_find_calls(Node *expr, const List *given)
 {
-	(void) find_walker(expr, &calls);
-	return calls;
+	Search search = {given, NIL};
+
+	(void) find_walker(expr, &search);
+	return search.calls;
 }
 
 /* Only into nodes that evaluate all that they are made of. */
 static bool
-find_walker(Node *node, List **calls)
+find_walker(Node *node, Search *search)
 {
-	if (node == NULL)
+	if (node == NULL || list_member(search->given, node))
 		return false;
 	switch (nodeTag(node))
 	{
@@ -81,11 +92,11 @@ find_walker(Node *node, List **calls)
 		default:
 			return false;
 	}
-	if (expression_tree_walker(node, find_walker, calls))
+	if (expression_tree_walker(node, find_walker, search))
 		return true;
 	if (IsA(node, FuncExpr) && pkpg_call_kind(((FuncExpr *) node)->funcid) != NULL &&
-	    !contain_volatile_functions(node))
-		*calls = list_append_unique(*calls, node);
+	    contain_var_clause(node) && !contain_volatile_functions(node))
+		search->calls = list_append_unique(search->calls, node);
 	return false;
 }
 
@@ -116,33 +127,41 @@ is_ordered_function(Oid function, void *context)
 }
 
 bool
-pkpg_is_built_in(Node *expr)
+pkpg_is_built_in(Node *expr, const List *given)
 {
-	return !foreign_walker(expr, NULL);
+	return !foreign_walker(expr, (void *) given);
 }
 
 static bool
-foreign_walker(Node *node, void *context)
+foreign_walker(Node *node, void *given)
 {
-	if (node == NULL)
+	if (node == NULL || list_member(given, node))
 		return false;
 	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan))
 		return true;
-	if (check_functions_in_node(node, is_foreign_function, context))
+	if (check_functions_in_node(node, is_foreign_function, NULL))
 		return true;
-	return expression_tree_walker(node, foreign_walker, context);
+	return expression_tree_walker(node, foreign_walker, given);
 }
 
 static bool
 is_foreign_function(Oid function, void *context)
 {
 	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	bool      is_internal;
+	Oid       language;
 
 	(void) context;
 	if (!HeapTupleIsValid(row))
 		return true;
-	is_internal = ((Form_pg_proc) GETSTRUCT(row))->prolang == INTERNALlanguageId;
+	language = ((Form_pg_proc) GETSTRUCT(row))->prolang;
 	ReleaseSysCache(row);
-	return !is_internal;
+	return language != INTERNALlanguageId && (language != ClanguageId || !is_ours(function));
+}
+
+static bool
+is_ours(Oid function)
+{
+	Oid extension = getExtensionOfObject(ProcedureRelationId, function);
+
+	return OidIsValid(extension) && extension == get_extension_oid("polyko", true);
 }

@@ -13,16 +13,17 @@
 extern const PkpgCallKind *pkpg_call_kind(Oid function);
 
 /*
- * Calls in expr that are made whatever the row holds, added to calls unless they are there: a list
- * of FuncExpr, inner calls before those whose arguments they are. What is conditional (CASE,
- * COALESCE, AND, OR) is not looked into, nor is a call with volatile arguments.
+ * Calls in expr that are made whatever the row holds: a list of FuncExpr, each once, inner calls
+ * before those whose arguments they are. What is conditional (CASE, COALESCE, AND, OR) is not
+ * looked into, nor is a call with volatile arguments, nor one that is the same for all rows: its
+ * call site remembers the answer. given: expressions that are computed already.
  */
-extern List *pkpg_find_calls(List *calls, Node *expr);
+extern List *pkpg_find_calls(Node *expr, const List *given);
 
 /* True if the query level has a volatile function or returns sets: rows then keep their order. */
 extern bool pkpg_is_ordered(const Query *query);
 
-/* True if evaluating expr runs nothing but functions that are built into the server. */
-extern bool pkpg_is_built_in(Node *expr);
+/* True if evaluating expr, where given is computed, runs only the server's functions and ours. */
+extern bool pkpg_is_built_in(Node *expr, const List *given);
 
 #endif
