@@ -1,7 +1,7 @@
 /*
  * engine.c
- *    The engine's models and requests, and what a step is made of: a plan for all, then step.c for
- *    each model.
+ *    The engine's models, sessions and requests, and what a step is made of: a plan for all
+ * (plan.c), then step.c for each model.
  */
 #include <stdlib.h>
 
@@ -18,11 +18,10 @@ static PkStatus model_add(PkEngine *engine, PkModel *model, PkEngineModel **out,
 static void     models_drop_unused(PkEngine *engine);
 static PkStatus check_kv(const PkEngine *engine, const PkRequestSpec *spec,
                          const PkEngineModel *model, PkError *err);
+static PkStatus session_find(PkEngine *engine, uint64_t id, PkEngineSession **out, PkError *err);
+static void     session_drop(PkEngine *engine, PkEngineSession *session);
 static void     list_append(PkEngine *engine, PkRequest *request);
 static void     list_remove(PkEngine *engine, PkRequest *request);
-static PkStatus plan_step(PkEngine *engine, PkError *err);
-static size_t   number_models(PkEngine *engine);
-static PkStatus apply_plan(PkEngine *engine, PkError *err);
 
 PkStatus
 pk_engine_create(const PkEngineConfig *config, PkEngine **out, PkError *err)
@@ -61,8 +60,7 @@ pk_engine_destroy(PkEngine *engine)
 	pk_engine_idle(engine);
 	PK_ASSERT(engine->models == NULL); /* requests were freed first */
 	pk_batch_free(&engine->batch);
-	free(engine->items);
-	free(engine->budgets);
+	pk_engine_plan_free(engine);
 	free(engine->outputs);
 	free(engine);
 }
@@ -93,14 +91,18 @@ pk_engine_submit(PkEngine *engine, const PkRequestSpec *spec, PkRequest **out, P
 	PK_FORWARD(model_find(engine, spec->model, &model, err));
 	PK_FORWARD(pk_request_create(spec, model, &request, err));
 
-	PkStatus status = check_kv(engine, spec, model, err);
+	PkEngineSession *session;
+	PkStatus         status = check_kv(engine, spec, model, err);
 
+	if (status == PK_OK)
+		status = session_find(engine, spec->session, &session, err);
 	if (status != PK_OK)
 	{
 		pk_request_destroy(request);
 		return status;
 	}
 	request->engine = engine;
+	request->session = session;
 	model->n_requests++;
 	list_append(engine, request);
 	*out = request;
@@ -181,6 +183,44 @@ check_kv(const PkEngine *engine, const PkRequestSpec *spec, const PkEngineModel 
 	return pk_error_hint(err, PK_NO_MEMORY, "Raise polyko.kv_cache_size, or ask for fewer tokens.");
 }
 
+/* A new one is owed nothing for the time before: it stands level with who was given least. */
+static PkStatus
+session_find(PkEngine *engine, uint64_t id, PkEngineSession **out, PkError *err)
+{
+	PkEngineSession **link = &engine->sessions;
+	uint64_t          least = engine->sessions != NULL ? engine->sessions->n_served : 0;
+	void             *room;
+
+	for (; *link != NULL; link = &(*link)->next)
+	{
+		if ((*link)->id == id)
+		{
+			*out = *link;
+			return PK_OK;
+		}
+		if ((*link)->n_served < least)
+			least = (*link)->n_served;
+	}
+	PK_FORWARD(pk_calloc(1, sizeof(PkEngineSession), &room, err));
+	*out = *link = room;
+	(*out)->id = id;
+	(*out)->n_served = least;
+	engine->n_sessions++;
+	return PK_OK;
+}
+
+static void
+session_drop(PkEngine *engine, PkEngineSession *session)
+{
+	PkEngineSession **link = &engine->sessions;
+
+	while (*link != session)
+		link = &(*link)->next;
+	*link = session->next;
+	free(session);
+	engine->n_sessions--;
+}
+
 static void
 list_append(PkEngine *engine, PkRequest *request)
 {
@@ -192,6 +232,7 @@ list_append(PkEngine *engine, PkRequest *request)
 		engine->first = request;
 	engine->last = request;
 	engine->n_running++;
+	request->session->n_requests++;
 }
 
 static void
@@ -207,6 +248,10 @@ list_remove(PkEngine *engine, PkRequest *request)
 		engine->last = request->prev;
 	request->prev = request->next = NULL;
 	engine->n_running--;
+	engine->n_paused -= request->is_paused ? 1 : 0;
+	if (--request->session->n_requests == 0)
+		session_drop(engine, request->session);
+	request->session = NULL;
 }
 
 void
@@ -214,7 +259,7 @@ pk_request_free(PkRequest *request)
 {
 	if (request == NULL)
 		return;
-	if (request->state != PK_REQUEST_ENDED)
+	if (request->phase != PK_PHASE_ENDED)
 		list_remove(request->engine, request);
 	request->model->n_requests--;
 	pk_request_destroy(request);
@@ -226,101 +271,58 @@ pk_engine_n_running(const PkEngine *engine)
 	return engine->n_running;
 }
 
+bool
+pk_engine_has_work(const PkEngine *engine)
+{
+	return engine->n_running > engine->n_paused;
+}
+
+void
+pk_request_pause(PkRequest *request, bool paused)
+{
+	if (request->phase == PK_PHASE_ENDED || request->is_paused == paused)
+		return;
+	request->is_paused = paused;
+	if (paused)
+		request->engine->n_paused++;
+	else
+		request->engine->n_paused--;
+}
+
+void
+pk_engine_stats(const PkEngine *engine, PkEngineStats *out)
+{
+	*out = (PkEngineStats){.kv_max_bytes = engine->budget.max_bytes,
+	                       .kv_used_bytes = pk_kv_held(&engine->budget),
+	                       .workspace_bytes = engine->space.size_bytes,
+	                       .n_steps = engine->n_steps,
+	                       .n_step_rows = engine->n_step_rows};
+	for (const PkRequest *request = engine->first; request != NULL; request = request->next)
+		if (request->phase == PK_PHASE_WAITING)
+			out->n_waiting++;
+		else
+			out->n_running++;
+}
+
 PkStatus
 pk_engine_step(PkEngine *engine, PkCancel *cancel, PkError *err)
 {
-	if (engine->n_running == 0)
+	if (!pk_engine_has_work(engine))
 		return PK_OK;
 	if (pk_cancel_poll(cancel))
 		return PK_CANCELLED;
 	if (engine->pool == NULL)
 		PK_FORWARD(pk_pool_create(engine->n_threads, &engine->pool, err));
-	PK_FORWARD(plan_step(engine, err));
-	PK_FORWARD(apply_plan(engine, err));
+	PK_FORWARD(pk_engine_plan(engine, err));
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 		PK_FORWARD(pk_engine_step_model(engine, model, cancel, err));
-	return PK_OK;
-}
-
-static PkStatus
-plan_step(PkEngine *engine, PkError *err)
-{
-	size_t n_models = number_models(engine);
-	size_t n = 0;
-	bool   has_decoding = false; /* nobody waits for a long step otherwise; cancel is by tiles */
-	void  *items = engine->items;
-	void  *budgets = engine->budgets;
-
-	PkStatus status =
-		pk_grow(&items, &engine->n_items_room, engine->n_running, sizeof(PkSchedItem), err);
-
-	engine->items = items;
-	PK_FORWARD(status);
-	status = pk_grow(&budgets, &engine->n_budgets_room, n_models, sizeof(PkSchedBudget), err);
-	engine->budgets = budgets;
-	PK_FORWARD(status);
-
-	for (PkRequest *request = engine->first; request != NULL; request = request->next)
-		has_decoding |= request->state == PK_REQUEST_DECODE;
-	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
-		engine->budgets[model->index] =
-			(PkSchedBudget){.n_tokens = engine->max_batch_tokens,
-		                    .n_prompt = has_decoding && !engine->has_fixed_chunks
-		                                    ? pk_pace_chunk(&model->pace, engine->max_batch_tokens)
-		                                    : engine->max_batch_tokens};
-	for (PkRequest *request = engine->first; request != NULL; request = request->next)
-		engine->items[n++] = (PkSchedItem){.model = request->model->index,
-		                                   .n_cached = request->n_cached,
-		                                   .n_todo = pk_request_n_todo(request),
-		                                   .n_blocks = request->seq.n_blocks,
-		                                   .block_bytes = pk_kv_block_bytes(request->model->cache)};
-	pk_scheduler_plan(engine->items, n, engine->budgets, engine->budget.max_bytes);
-	return PK_OK;
-}
-
-static size_t
-number_models(PkEngine *engine)
-{
-	size_t n = 0;
-
-	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
-		model->index = n++;
-	return n;
-}
-
-/* Blocks change hands: first all that are given back, then those that are taken. */
-static PkStatus
-apply_plan(PkEngine *engine, PkError *err)
-{
-	size_t i = 0;
-
-	for (PkRequest *request = engine->first; request != NULL; request = request->next, i++)
-	{
-		request->n_step = engine->items[i].n_take;
-		if (!engine->items[i].is_preempted)
-			continue;
-		pk_kv_seq_clear(&request->seq);
-		request->n_cached = 0;
-		if (request->state != PK_REQUEST_WAITING)
-			PK_FORWARD(pk_request_move(request, PK_REQUEST_WAITING, err));
-	}
-	for (PkRequest *request = engine->first; request != NULL; request = request->next)
-	{
-		if (request->n_step == 0)
-			continue;
-		PK_FORWARD(pk_kv_seq_grow(&request->seq, request->n_cached + request->n_step, err));
-		if (request->state == PK_REQUEST_WAITING)
-			PK_FORWARD(pk_request_move(request, PK_REQUEST_PREFILL, err));
-		if (request->kind == PK_REQUEST_GENERATE)
-			PK_FORWARD(pk_request_reserve(request, err));
-	}
 	return PK_OK;
 }
 
 PkStatus
 pk_engine_end_request(PkEngine *engine, PkRequest *request, PkError *err)
 {
-	PK_FORWARD(pk_request_move(request, PK_REQUEST_ENDED, err));
+	PK_FORWARD(pk_request_move(request, PK_PHASE_ENDED, err));
 	list_remove(engine, request);
 	pk_kv_seq_clear(&request->seq);
 	return PK_OK;

@@ -54,6 +54,13 @@ typedef struct PkRequestSpec
 	PkModel       *model;  /* the request holds a reference */
 	const int32_t *tokens; /* copied; at least one, each below the model's vocabulary */
 	size_t         n_tokens;
+	uint64_t       session; /* requests of one session take turns with those of others as one */
+
+	/*
+	 * The beginning of a prompt is computed once for all requests with the same model and the same
+	 * key (a host puts the role there). 0: this one neither uses nor leaves anything.
+	 */
+	uint64_t cache_key;
 
 	/* PK_REQUEST_GENERATE */
 	int32_t            max_tokens; /* > 0 */
@@ -67,6 +74,15 @@ typedef struct PkRequestSpec
 	bool      normalize;
 	int32_t   layer; /* -1: after the final LayerNorm; 0: token embeddings; k: after layer k */
 } PkRequestSpec;
+
+/* Where an unfinished request stands. */
+typedef enum PkPhase
+{
+	PK_PHASE_WAITING, /* holds no keys and values: not begun, or to be computed again */
+	PK_PHASE_PREFILL,
+	PK_PHASE_DECODE,
+	PK_PHASE_ENDED
+} PkPhase;
 
 typedef enum PkFinish
 {
@@ -98,17 +114,44 @@ PkStatus pk_engine_submit(PkEngine *engine, const PkRequestSpec *spec, PkRequest
 void pk_request_free(PkRequest *request);
 
 /*
- * Compute one step for all unfinished requests, about 100 ms of work or less for a prompt chunk.
+ * A paused request takes part in no step, and its KV is the first to make way. Afterwards it goes
+ * on where it was, with the same tokens. No effect on one that has ended.
+ */
+void pk_request_pause(PkRequest *request, bool paused);
+
+/*
+ * Compute one step for the unfinished requests. While some of them decode, prompts are cut so that
+ * it takes about 100 ms, up to 200 ms where decoding alone takes half of that.
  * PK_CANCELLED: the flag was seen within a few ms; requests are unchanged as of the step before
  * and may be stepped again or freed. Any other failure ends no request but tells the caller.
  */
 PkStatus pk_engine_step(PkEngine *engine, PkCancel *cancel, PkError *err);
 
-/* Requests that are not finished. */
+/* Requests that are not finished, paused ones among them. */
 size_t pk_engine_n_running(const PkEngine *engine);
 
+/* Whether a step would compute something: false if all are paused or none is there. */
+bool pk_engine_has_work(const PkEngine *engine);
+
+typedef struct PkEngineStats
+{
+	size_t   kv_max_bytes;
+	size_t   kv_used_bytes;   /* held by requests */
+	size_t   kv_cached_bytes; /* beginnings of prompts that no request holds */
+	size_t   n_running;       /* requests in prefill or decode */
+	size_t   n_waiting;
+	size_t   workspace_bytes;
+	uint64_t n_steps;     /* steps of a model, since the engine was created */
+	uint64_t n_step_rows; /* tokens that they computed */
+} PkEngineStats;
+
+void pk_engine_stats(const PkEngine *engine, PkEngineStats *out);
+
 PkFinish pk_request_finish(const PkRequest *request);
+PkPhase  pk_request_phase(const PkRequest *request);
 size_t   pk_request_n_prompt(const PkRequest *request);
+size_t   pk_request_n_reused(const PkRequest *request); /* prompt tokens that were not computed */
+size_t   pk_request_n_cached(const PkRequest *request); /* positions whose KV it holds */
 
 /*
  * Generate: tokens so far. Pieces 0 to n_pieces - 1 are final: text that may still turn out to be

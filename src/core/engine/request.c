@@ -176,22 +176,22 @@ pk_request_destroy(PkRequest *request)
 }
 
 PkStatus
-pk_request_move(PkRequest *request, PkRequestState to, PkError *err)
+pk_request_move(PkRequest *request, PkPhase to, PkError *err)
 {
-	static const bool allowed[PK_N_REQUEST_STATES][PK_N_REQUEST_STATES] = {
-		[PK_REQUEST_WAITING] = {[PK_REQUEST_PREFILL] = true},
-		[PK_REQUEST_PREFILL] = {[PK_REQUEST_WAITING] = true,
-	                            [PK_REQUEST_PREFILL] = true,
-	                            [PK_REQUEST_DECODE] = true,
-	                            [PK_REQUEST_ENDED] = true},
-		[PK_REQUEST_DECODE] =
-			{[PK_REQUEST_WAITING] = true, [PK_REQUEST_DECODE] = true, [PK_REQUEST_ENDED] = true},
+	static const bool allowed[PK_N_PHASES][PK_N_PHASES] = {
+		[PK_PHASE_WAITING] = {[PK_PHASE_PREFILL] = true},
+		[PK_PHASE_PREFILL] = {[PK_PHASE_WAITING] = true,
+	                          [PK_PHASE_PREFILL] = true,
+	                          [PK_PHASE_DECODE] = true,
+	                          [PK_PHASE_ENDED] = true},
+		[PK_PHASE_DECODE] =
+			{[PK_PHASE_WAITING] = true, [PK_PHASE_DECODE] = true, [PK_PHASE_ENDED] = true},
 	};
 
-	if (!allowed[request->state][to])
-		return pk_error(err, PK_INTERNAL, "request moves from state %d to %d", (int) request->state,
+	if (!allowed[request->phase][to])
+		return pk_error(err, PK_INTERNAL, "request moves from phase %d to %d", (int) request->phase,
 		                (int) to);
-	request->state = to;
+	request->phase = to;
 	return PK_OK;
 }
 
@@ -323,7 +323,25 @@ show_pieces(PkRequest *request, bool is_last)
 PkFinish
 pk_request_finish(const PkRequest *request)
 {
-	return request->state == PK_REQUEST_ENDED ? request->finish : PK_FINISH_NONE;
+	return request->phase == PK_PHASE_ENDED ? request->finish : PK_FINISH_NONE;
+}
+
+PkPhase
+pk_request_phase(const PkRequest *request)
+{
+	return request->phase;
+}
+
+size_t
+pk_request_n_cached(const PkRequest *request)
+{
+	return request->n_cached;
+}
+
+size_t
+pk_request_n_reused(const PkRequest *request)
+{
+	return request->n_reused;
 }
 
 size_t
@@ -353,7 +371,7 @@ pk_request_piece(const PkRequest *request, size_t i)
 size_t
 pk_request_n_completion(const PkRequest *request)
 {
-	return request->state == PK_REQUEST_ENDED ? request->gen.n_completion : request->gen.n_new;
+	return request->phase == PK_PHASE_ENDED ? request->gen.n_completion : request->gen.n_new;
 }
 
 double
@@ -365,7 +383,7 @@ pk_request_logprob(const PkRequest *request)
 const char *
 pk_request_text(const PkRequest *request, size_t *len)
 {
-	if (request->state != PK_REQUEST_ENDED || request->kind != PK_REQUEST_GENERATE)
+	if (request->phase != PK_PHASE_ENDED || request->kind != PK_REQUEST_GENERATE)
 		return NULL;
 	*len = request->gen.text_len;
 	return request->gen.text != NULL ? request->gen.text : "";
@@ -374,7 +392,7 @@ pk_request_text(const PkRequest *request, size_t *len)
 const float *
 pk_request_floats(const PkRequest *request, size_t *n)
 {
-	if (request->state != PK_REQUEST_ENDED || request->floats == NULL)
+	if (request->phase != PK_PHASE_ENDED || request->floats == NULL)
 		return NULL;
 	*n = request->n_floats;
 	return request->floats;

@@ -2,15 +2,15 @@
  * request.h
  *    A request inside the engine: its tokens, its blocks, its answer, and the moves it may make.
  *
- *    WAITING --> PREFILL --> DECODE --> DONE       WAITING holds no blocks
+ *    WAITING --> PREFILL --> DECODE --> ENDED      WAITING holds no blocks
  *       ^           |           |                  PREFILL and DECODE may go back when pre-empted
- *       +-----------+-----------+                  PREFILL goes to DONE for embed and score
+ *       +-----------+-----------+                  PREFILL goes to ENDED for embed and score
  */
 #ifndef PK_REQUEST_H
 #define PK_REQUEST_H
 
 #include "core/engine/engine.h"
-#include "core/engine/scheduler.h"
+#include "core/engine/pace.h"
 #include "core/infer/forward.h"
 #include "core/sample/stop.h"
 
@@ -22,17 +22,24 @@ typedef struct PkEngineModel
 	PkKvCache            *cache;
 	PkPace                pace;
 	size_t                n_requests;
-	size_t                index; /* in the step being planned */
+
+	/* of the step being planned */
+	size_t index;
+	size_t n_decoding; /* requests, paused ones left out */
+	size_t n_prompts;
 } PkEngineModel;
 
-typedef enum PkRequestState
+/* Those who asked, while they have unfinished requests. */
+typedef struct PkEngineSession
 {
-	PK_REQUEST_WAITING,
-	PK_REQUEST_PREFILL,
-	PK_REQUEST_DECODE,
-	PK_REQUEST_ENDED,
-	PK_N_REQUEST_STATES
-} PkRequestState;
+	struct PkEngineSession *next;
+	uint64_t                id;
+	uint64_t                n_served; /* prompt tokens it was given, as the scheduler counts */
+	size_t                  n_requests;
+	size_t                  index; /* in the step being planned */
+} PkEngineSession;
+
+#define PK_N_PHASES (PK_PHASE_ENDED + 1)
 
 /* Where a generated token lies in the output. */
 typedef struct PkGenerated
@@ -63,19 +70,22 @@ typedef struct PkGeneration
 
 struct PkRequest
 {
-	PkEngine      *engine;
-	PkEngineModel *model;
-	PkRequest     *prev, *next; /* unfinished requests in order of arrival */
-	PkRequestKind  kind;
-	PkRequestState state;
-	PkFinish       finish;
-	int32_t       *tokens; /* (n_prompt + max_new) */
-	size_t         n_prompt;
-	size_t         n_tokens; /* prompt and what was generated */
-	size_t         n_cached;
-	size_t         n_step; /* positions of the step that is computed */
-	PkKvSeq        seq;
-	PkGeneration   gen;
+	PkEngine        *engine;
+	PkEngineModel   *model;
+	PkEngineSession *session;     /* NULL once it has ended */
+	PkRequest       *prev, *next; /* unfinished requests in order of arrival */
+	PkRequestKind    kind;
+	PkPhase          phase;
+	bool             is_paused;
+	PkFinish         finish;
+	int32_t         *tokens; /* (n_prompt + max_new) */
+	size_t           n_prompt;
+	size_t           n_tokens; /* prompt and what was generated */
+	size_t           n_cached;
+	size_t           n_reused; /* of the prompt */
+	size_t           n_step;   /* positions of the step that is computed */
+	PkKvSeq          seq;
+	PkGeneration     gen;
 
 	/* embed and score */
 	PkPooling pooling;
@@ -95,7 +105,7 @@ void     pk_request_destroy(PkRequest *request);
 size_t pk_request_max_positions(const PkRequestSpec *spec);
 
 /* PK_INTERNAL for a move that the drawing above does not have. */
-PkStatus pk_request_move(PkRequest *request, PkRequestState to, PkError *err);
+PkStatus pk_request_move(PkRequest *request, PkPhase to, PkError *err);
 
 /* Positions that are not cached yet. */
 static inline size_t

@@ -1,58 +1,83 @@
 /*
  * scheduler.c
- *    The plan of a step, and the length of a chunk.
+ *    The plan of a step.
  */
 #include "core/engine/scheduler.h"
 #include "core/infer/kvcache.h"
 
-#define STEP_NS 100e6
-/*
- * Before anything was measured, each nanosecond and thread: multiply-adds of the tiers, and weights
- * read from memory. High rather than low: a step that is too long can still be cancelled within
- * its tiles, but one that is too short reads all weights for a few tokens.
- */
-#define GUESS_SCALAR 1.0
-#define GUESS_VECTOR 60.0
-#define GUESS_MEMORY 15.0
-/*
- * Steps of at most this many tokens say what a step costs. What a token costs at most, each step
- * says; how much more than was thought, only one that takes longer than to read the weights. So
- * neither a slow step nor the short end of a prompt makes later chunks short for long.
- */
-#define FEW_TOKENS 2
+#define NONE SIZE_MAX
 
+/* A plan at work. */
 typedef struct Plan
 {
-	PkSchedItem   *items;
-	size_t         n_items;
-	PkSchedBudget *budgets;
-	size_t         free_bytes;
+	PkSchedule  *schedule;
+	PkSchedItem *items;
+	size_t       n_items;
+	size_t       oldest;     /* that is not paused, or NONE */
+	size_t       n_decoding; /* blocks that may be wanted soon */
+	bool         may_admit;  /* nobody waits in front for memory */
 } Plan;
 
-static bool   is_decoding(const PkSchedItem *item);
-static void   plan_decode(Plan *plan, size_t i);
-static bool   plan_prompt(Plan *plan, size_t i);
-static size_t bytes_needed(const PkSchedItem *item, size_t n_more);
-static bool   make_room(Plan *plan, size_t i, size_t bytes);
-static void   preempt(Plan *plan, size_t i);
+static void            begin(Plan *plan);
+static bool            is_decoding(const PkSchedItem *item);
+static bool            is_out(const PkSchedItem *item);
+static void            plan_decode(Plan *plan, size_t i);
+static void            reserve_rest(Plan *plan, size_t i);
+static void            admit_oldest(Plan *plan);
+static void            serve_sessions(Plan *plan);
+static PkSchedSession *next_session(const Plan *plan);
+static bool            admit(Plan *plan, size_t i);
+static void            reserve(Plan *plan, size_t i, size_t bytes);
+static void            take_chunk(Plan *plan, size_t i);
+static size_t          bytes_needed(const PkSchedItem *item, size_t n_more);
+static bool            make_room(Plan *plan, size_t i, size_t bytes);
+static bool            make_room_of_paused(Plan *plan, size_t bytes);
+static size_t          find_paused(const Plan *plan);
+static size_t          find_victim(const Plan *plan);
+static void            preempt(Plan *plan, size_t i);
 
 void
-pk_scheduler_plan(PkSchedItem *items, size_t n_items, PkSchedBudget *budgets, size_t kv_bytes)
+pk_scheduler_plan(PkSchedule *schedule)
 {
-	Plan plan = {items, n_items, budgets, kv_bytes};
+	Plan plan = {.schedule = schedule, .items = schedule->items, .n_items = schedule->n_items};
 
-	for (size_t i = 0; i < n_items; i++)
-	{
-		items[i].n_take = 0;
-		items[i].is_preempted = false;
-		plan.free_bytes -= items[i].n_blocks * items[i].block_bytes;
-	}
-	for (size_t i = 0; i < n_items; i++)
-		if (is_decoding(&items[i]))
+	begin(&plan);
+	for (size_t i = 0; i < plan.n_items; i++)
+		if (is_decoding(&plan.items[i]))
 			plan_decode(&plan, i);
-	for (size_t i = 0; i < n_items; i++)
-		if (!is_decoding(&items[i]) && !plan_prompt(&plan, i))
-			break;
+	for (size_t i = 0; i < plan.n_items; i++)
+		if (plan.items[i].n_blocks > 0 && !is_decoding(&plan.items[i]))
+			reserve_rest(&plan, i);
+	admit_oldest(&plan);
+	serve_sessions(&plan);
+}
+
+static void
+begin(Plan *plan)
+{
+	PkSchedSession *sessions = plan->schedule->sessions;
+
+	plan->oldest = NONE;
+	plan->n_decoding = 0;
+	plan->may_admit = true;
+	for (size_t s = 0; s < plan->schedule->n_sessions; s++)
+		sessions[s].next = sessions[s].last = NONE;
+	for (size_t i = 0; i < plan->n_items; i++)
+	{
+		PkSchedItem    *item = &plan->items[i];
+		PkSchedSession *session = &sessions[item->session];
+
+		item->n_take = item->reserved_bytes = 0;
+		item->is_preempted = item->is_admitted = false;
+		item->next = NONE;
+		if (session->last == NONE)
+			session->next = i;
+		else
+			plan->items[session->last].next = i;
+		session->last = i;
+		if (plan->oldest == NONE && !item->is_paused)
+			plan->oldest = i;
+	}
 }
 
 static bool
@@ -61,42 +86,121 @@ is_decoding(const PkSchedItem *item)
 	return item->n_cached > 0 && item->n_todo == 1;
 }
 
+/* Of this step. */
+static bool
+is_out(const PkSchedItem *item)
+{
+	return item->is_paused || item->is_preempted;
+}
+
 static void
 plan_decode(Plan *plan, size_t i)
 {
 	PkSchedItem   *item = &plan->items[i];
-	PkSchedBudget *budget = &plan->budgets[item->model];
-	size_t         bytes;
+	PkSchedBudget *budget = &plan->schedule->budgets[item->model];
+	size_t         bytes = bytes_needed(item, 1);
 
-	if (item->is_preempted || budget->n_tokens == 0)
+	if (is_out(item) || budget->n_tokens == 0 || !make_room(plan, i, bytes))
 		return;
-	bytes = bytes_needed(item, 1);
-	if (!make_room(plan, i, bytes))
-	{
-		preempt(plan, i); /* it is the youngest itself */
-		return;
-	}
-	plan->free_bytes -= bytes;
+	reserve(plan, i, bytes);
 	budget->n_tokens--;
 	item->n_take = 1;
+	plan->n_decoding++;
 }
 
-/* False: no prompt after it may be taken in this step. */
+/* Of a prompt that is half-way, so that decoding and newer ones leave it alone. */
+static void
+reserve_rest(Plan *plan, size_t i)
+{
+	PkSchedItem *item = &plan->items[i];
+	size_t       bytes = bytes_needed(item, item->n_todo);
+
+	if (!is_out(item) && make_room(plan, i, bytes))
+		reserve(plan, i, bytes);
+}
+
+static void
+admit_oldest(Plan *plan)
+{
+	size_t i = plan->oldest;
+	size_t bytes;
+
+	if (i == NONE || plan->items[i].n_blocks > 0 ||
+	    plan->schedule->budgets[plan->items[i].model].n_tokens == 0)
+		return;
+	bytes = bytes_needed(&plan->items[i], plan->items[i].n_todo);
+	if (make_room(plan, i, bytes))
+		reserve(plan, i, bytes);
+}
+
+/* Until the tokens are used up or nobody has a prompt that can go on. */
+static void
+serve_sessions(Plan *plan)
+{
+	PkSchedSession *session;
+
+	while ((session = next_session(plan)) != NULL)
+	{
+		size_t       i = session->next;
+		PkSchedItem *item = &plan->items[i];
+
+		session->next = item->next;
+		if (is_out(item) || item->n_take > 0 || is_decoding(item))
+			continue;
+		if (item->n_blocks == 0 && !item->is_admitted && !admit(plan, i))
+			continue;
+		take_chunk(plan, i);
+		session->n_served += item->n_take;
+	}
+}
+
+/* Of those with items that were not looked at. */
+static PkSchedSession *
+next_session(const Plan *plan)
+{
+	PkSchedSession *best = NULL;
+
+	for (size_t s = 0; s < plan->schedule->n_sessions; s++)
+	{
+		PkSchedSession *session = &plan->schedule->sessions[s];
+
+		if (session->next != NONE && (best == NULL || session->n_served < best->n_served))
+			best = session;
+	}
+	return best;
+}
+
 static bool
-plan_prompt(Plan *plan, size_t i)
+admit(Plan *plan, size_t i)
+{
+	const PkSchedItem   *item = &plan->items[i];
+	const PkSchedBudget *budget = &plan->schedule->budgets[item->model];
+	size_t               bytes;
+	size_t               soon = plan->n_decoding * item->block_bytes;
+
+	if (!plan->may_admit || budget->n_prompt == 0 || budget->n_tokens == 0)
+		return false;
+	bytes = bytes_needed(item, item->n_todo);
+	/* what runs would push it out again in its next tokens */
+	plan->may_admit = make_room_of_paused(plan, bytes + soon);
+	if (plan->may_admit)
+		reserve(plan, i, bytes);
+	return plan->may_admit;
+}
+
+static void
+reserve(Plan *plan, size_t i, size_t bytes)
+{
+	plan->items[i].reserved_bytes = bytes;
+	plan->items[i].is_admitted = true;
+	plan->schedule->free_bytes -= bytes;
+}
+
+static void
+take_chunk(Plan *plan, size_t i)
 {
 	PkSchedItem   *item = &plan->items[i];
-	PkSchedBudget *budget = &plan->budgets[item->model];
-	bool           may_preempt = item->n_cached > 0 || i == 0;
-	size_t         bytes;
-
-	if (item->is_preempted)
-		return false; /* it just made way for an older one */
-
-	bytes = bytes_needed(item, item->n_todo);
-	if (bytes > plan->free_bytes && (!may_preempt || !make_room(plan, i, bytes)))
-		return false;
-	plan->free_bytes -= bytes; /* of the whole prompt, so that younger ones leave it alone */
+	PkSchedBudget *budget = &plan->schedule->budgets[item->model];
 
 	item->n_take = item->n_todo;
 	if (item->n_take > budget->n_prompt)
@@ -105,7 +209,6 @@ plan_prompt(Plan *plan, size_t i)
 		item->n_take = budget->n_tokens;
 	budget->n_prompt -= item->n_take;
 	budget->n_tokens -= item->n_take;
-	return true;
 }
 
 /* Bytes of the blocks that n_more positions need beyond those held. */
@@ -117,57 +220,86 @@ bytes_needed(const PkSchedItem *item, size_t n_more)
 	return n_blocks > item->n_blocks ? (n_blocks - item->n_blocks) * item->block_bytes : 0;
 }
 
-/* Take blocks from sequences younger than item i, youngest first, until bytes are free. */
+/* Until bytes are free for item i. False: it gave way itself, or nobody can. */
 static bool
 make_room(Plan *plan, size_t i, size_t bytes)
 {
-	for (size_t k = plan->n_items; bytes > plan->free_bytes && k-- > i + 1;)
-		if (plan->items[k].n_blocks > 0 && !plan->items[k].is_preempted)
-			preempt(plan, k);
-	return bytes <= plan->free_bytes;
+	if (make_room_of_paused(plan, bytes))
+		return true;
+	while (bytes > plan->schedule->free_bytes)
+	{
+		size_t victim = find_victim(plan);
+
+		if (victim == NONE)
+			return false;
+		preempt(plan, victim);
+		if (victim == i)
+			return false;
+	}
+	return true;
+}
+
+static bool
+make_room_of_paused(Plan *plan, size_t bytes)
+{
+	while (bytes > plan->schedule->free_bytes)
+	{
+		size_t victim = find_paused(plan);
+
+		if (victim == NONE)
+			return false;
+		preempt(plan, victim);
+	}
+	return true;
+}
+
+/* The youngest that holds blocks and is paused. */
+static size_t
+find_paused(const Plan *plan)
+{
+	for (size_t i = plan->n_items; i-- > 0;)
+		if (plan->items[i].is_paused && plan->items[i].n_blocks > 0)
+			return i;
+	return NONE;
+}
+
+/* The youngest of the session that holds most; of equals, the younger one. */
+static size_t
+find_victim(const Plan *plan)
+{
+	PkSchedSession *sessions = plan->schedule->sessions;
+	size_t          victim = NONE;
+	size_t          most = 0;
+
+	for (size_t s = 0; s < plan->schedule->n_sessions; s++)
+		sessions[s].held_bytes = 0;
+	for (size_t i = 0; i < plan->n_items; i++)
+		sessions[plan->items[i].session].held_bytes +=
+			plan->items[i].n_blocks * plan->items[i].block_bytes;
+	for (size_t i = 0; i < plan->n_items; i++)
+	{
+		size_t held_bytes = sessions[plan->items[i].session].held_bytes;
+
+		if (i == plan->oldest || plan->items[i].n_blocks == 0 || held_bytes < most)
+			continue;
+		most = held_bytes;
+		victim = i;
+	}
+	return victim;
 }
 
 static void
 preempt(Plan *plan, size_t i)
 {
+	PkSchedule  *schedule = plan->schedule;
 	PkSchedItem *item = &plan->items[i];
 
 	/* what was planned for it in this step is given back too */
-	if (item->n_take > 0)
-		plan->free_bytes += bytes_needed(item, item->n_take);
-	plan->budgets[item->model].n_tokens += item->n_take;
-	plan->free_bytes += item->n_blocks * item->block_bytes;
-	item->n_take = 0;
+	schedule->free_bytes += item->reserved_bytes + schedule->ops->drop(schedule, i);
+	schedule->budgets[item->model].n_tokens += item->n_take;
+	plan->n_decoding -= item->n_take > 0 ? 1 : 0;
+	item->n_take = item->reserved_bytes = 0;
+	item->n_todo += item->n_cached;
+	item->n_cached = item->n_blocks = 0;
 	item->is_preempted = true;
-}
-
-void
-pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
-{
-	double n = (double) n_weights;
-
-	pace->ns_token = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads);
-	pace->ns_step = n / GUESS_MEMORY;
-}
-
-void
-pk_pace_measure(PkPace *pace, size_t n_tokens, double elapsed_ns)
-{
-	double ns_token = elapsed_ns / (double) n_tokens;
-
-	if (n_tokens <= FEW_TOKENS)
-		pace->ns_step = elapsed_ns;
-	if (ns_token < pace->ns_token || elapsed_ns > 2 * pace->ns_step)
-		pace->ns_token = ns_token;
-}
-
-size_t
-pk_pace_chunk(const PkPace *pace, size_t max_tokens)
-{
-	double target = 2 * pace->ns_step > STEP_NS ? 2 * pace->ns_step : STEP_NS;
-	double n_tokens = pace->ns_token > 0 ? target / pace->ns_token : (double) max_tokens;
-
-	if (n_tokens < 1)
-		return 1;
-	return n_tokens < (double) max_tokens ? (size_t) n_tokens : max_tokens;
 }

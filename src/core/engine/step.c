@@ -20,6 +20,7 @@ typedef struct Step
 	PkEngineModel *model;
 	PkCompute      compute;
 	PkForward      forward;
+	size_t         n_decode;  /* tokens of running sequences */
 	size_t         first_row; /* of the logits at hand */
 	PkError       *err;
 } Step;
@@ -51,7 +52,10 @@ pk_engine_step_model(PkEngine *engine, PkEngineModel *model, PkCancel *cancel, P
 	PK_FORWARD(pk_forward_prepare(&step.forward, engine->n_threads, err));
 	PK_FORWARD(pk_forward_run(&step.compute, &step.forward));
 	PK_FORWARD(take_outputs(&step));
-	pk_pace_measure(&model->pace, engine->batch.n_tokens, now_ns() - begin);
+	pk_pace_measure(&model->pace, step.n_decode, engine->batch.n_tokens - step.n_decode,
+	                now_ns() - begin);
+	engine->n_steps++;
+	engine->n_step_rows += engine->batch.n_tokens;
 	return advance(&step);
 }
 
@@ -85,6 +89,7 @@ add_to_batch(Step *step, PkRequest *request)
 {
 	PkBatch *batch = &step->engine->batch;
 
+	step->n_decode += request->phase == PK_PHASE_DECODE ? request->n_step : 0;
 	for (size_t i = 0; i < request->n_step; i++)
 	{
 		size_t  pos = request->n_cached + i;
@@ -160,7 +165,7 @@ emit(Step *step, size_t first, size_t n)
 		if (pk_request_push(request, row->id, row->logprob))
 			PK_FORWARD(pk_engine_end_request(step->engine, request, step->err));
 		else
-			PK_FORWARD(pk_request_move(request, PK_REQUEST_DECODE, step->err));
+			PK_FORWARD(pk_request_move(request, PK_PHASE_DECODE, step->err));
 	}
 	return PK_OK;
 }

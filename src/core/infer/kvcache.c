@@ -82,6 +82,7 @@ pk_kv_cache_trim(PkKvCache *cache)
 		cache->free_blocks = block->next;
 		pk_pages_free(block, cache->block_bytes);
 		cache->budget->mapped_bytes -= cache->block_bytes;
+		cache->budget->free_bytes -= cache->block_bytes;
 	}
 }
 
@@ -133,6 +134,7 @@ block_take(PkKvCache *cache, void **block, PkError *err)
 	{
 		*block = cache->free_blocks;
 		cache->free_blocks = cache->free_blocks->next;
+		budget->free_bytes -= cache->block_bytes;
 		memset(*block, 0, cache->block_bytes);
 		return PK_OK;
 	}
@@ -166,6 +168,7 @@ pk_kv_seq_clear(PkKvSeq *seq)
 
 		block->next = seq->cache->free_blocks;
 		seq->cache->free_blocks = block;
+		seq->cache->budget->free_bytes += seq->cache->block_bytes;
 	}
 }
 

@@ -25,8 +25,16 @@ typedef struct PkKvBudget
 {
 	size_t     max_bytes;
 	size_t     mapped_bytes;
-	PkKvCache *caches; /* all that share it */
+	size_t     free_bytes; /* of these, in blocks that nobody holds */
+	PkKvCache *caches;     /* all that share it */
 } PkKvBudget;
+
+/* Bytes of the blocks that sequences hold. */
+static inline size_t
+pk_kv_held(const PkKvBudget *budget)
+{
+	return budget->mapped_bytes - budget->free_bytes;
+}
 
 /* A sequence: blocks of its positions in order. Zeroed is empty. */
 typedef struct PkKvSeq

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <malloc.h>
 
+#include "core/base/alloc.h"
 #include "core/base/utf8.h"
 #include "golden.h"
 
@@ -20,6 +21,7 @@ static PkModel *tiny_model;
 static void test_ends(void);
 static void test_pieces(void);
 static void test_cancel(void);
+static void test_pause(void);
 static void test_limits(void);
 static void test_two_models(void);
 static void test_nothing_left(void);
@@ -32,6 +34,7 @@ main(void)
 	test_ends();
 	test_pieces();
 	test_cancel();
+	test_pause();
 	test_limits();
 	test_two_models();
 	test_nothing_left();
@@ -301,6 +304,100 @@ test_cancel(void)
 	is_int((long long) pk_engine_n_running(engine), 0, "a request may be freed half-way");
 	pk_tokens_free(&prompt);
 	pk_engine_destroy(engine);
+}
+
+/* One step; false when a request computed something although it was paused. */
+static bool
+step_beside(PkEngine *engine, const PkRequest *paused)
+{
+	size_t  n = pk_request_n_completion(paused);
+	PkError err;
+
+	must(pk_engine_step(engine, NULL, &err), &err);
+	return pk_request_n_completion(paused) == n;
+}
+
+/* kv_bytes: with little room others push it out, and it is computed again. */
+static void
+pause_at_random(size_t kv_bytes, const char *name)
+{
+	PkEngine     *engine = golden_engine(NULL, 1, 0, kv_bytes);
+	PkTokens      prompt = encode(small_model, "봄이 되면 꽃이 피고");
+	PkRequestSpec spec = generate_spec(small_model, &prompt, 40);
+	PkRequestSpec embed = spec;
+	PkEngineStats stats;
+	size_t        n_moved = 0;
+	size_t        n_wrong = 0;
+	size_t        n_waited = 0;
+
+	spec.sample.temperature = 1.0f;
+	spec.sample.min_tokens = 40;
+	embed.kind = PK_REQUEST_EMBED;
+	embed.layer = -1;
+	embed.session = 1;
+
+	PkRequest *want = golden_run(engine, &spec);
+	char      *want_text = text_of(want);
+
+	for (size_t round = 0; round < 100; round++)
+	{
+		PkRequest *request = golden_submit(engine, &spec);
+		PkError    err;
+
+		for (int n = rand() % 30; n > 0; n--)
+			must(pk_engine_step(engine, NULL, &err), &err);
+		pk_request_pause(request, true);
+		n_wrong += pk_engine_has_work(engine);
+
+		PkRequest *others[6];
+
+		for (size_t i = 0; i < PK_LENGTH(others); i++)
+			others[i] = golden_submit(engine, &embed);
+		while (pk_engine_has_work(engine))
+			n_moved += !step_beside(engine, request);
+		n_waited += pk_request_phase(request) == PK_PHASE_WAITING;
+		for (size_t i = 0; i < PK_LENGTH(others); i++)
+			pk_request_free(others[i]);
+		n_moved += !step_beside(engine, request);
+		n_wrong += pk_engine_n_running(engine) != 1;
+		pk_request_pause(request, false);
+		golden_finish(engine);
+
+		char *text = text_of(request);
+
+		n_wrong += strcmp(text, want_text) != 0;
+		free(text);
+		pk_request_free(request);
+	}
+	pk_engine_stats(engine, &stats);
+	ok(n_moved == 0 && n_wrong == 0, "%s a paused request waits and goes on with the same tokens",
+	   name);
+	diag("%zu lost their keys and values", n_waited);
+	ok(stats.kv_used_bytes == 0 && stats.n_running == 0 && stats.n_waiting == 0 &&
+	       stats.n_step_rows > stats.n_steps,
+	   "and nothing is held afterwards");
+
+	PkRequest *dropped = golden_submit(engine, &spec);
+
+	pk_request_pause(dropped, true);
+	pk_request_free(dropped);
+	ok(!pk_engine_has_work(engine), "a paused request may be freed");
+	free(want_text);
+	pk_request_free(want);
+	pk_tokens_free(&prompt);
+	pk_engine_destroy(engine);
+}
+
+static void
+test_pause(void)
+{
+	const PkConfig *config = pk_model_config(small_model);
+	size_t block = pk_round_up((size_t) 16 * 4 * config->hidden_size * config->num_hidden_layers,
+	                           (size_t) 4096);
+
+	srand(7);
+	pause_at_random(KV_BYTES, "with room");
+	pause_at_random(5 * block, "without room");
 }
 
 static void
