@@ -14,10 +14,13 @@ VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" polyko.control 
 
 CORE_C := $(sort $(wildcard src/core/*/*.c))
 PG_C := $(sort $(wildcard src/pg/*.c src/pg/*/*.c))
-CLI_C := $(sort $(wildcard src/cli/*.c))
+ENGINE_C := src/cli/polyko_engine.c
+CLI_C := $(filter-out $(ENGINE_C),$(sort $(wildcard src/cli/*.c)))
 CORE_OBJS := $(CORE_C:.c=.o)
 PG_OBJS := $(PG_C:.c=.o)
 CLI_OBJS := $(CLI_C:.c=.o)
+ENGINE_OBJS := $(ENGINE_C:.c=.o)
+PROGRAMS = polyko_cli polyko_engine
 OBJS = $(CORE_OBJS) $(PG_OBJS)
 
 DATA = $(sort $(wildcard sql/polyko--*.sql))
@@ -45,7 +48,7 @@ WERROR_FLAG = $(if $(WERROR),-Werror)
 # clang warns of options and attributes that the server's build found for gcc.
 WARNINGS_CC = $(if $(findstring clang,$(CC)),-Wno-unknown-warning-option \
 	-Wno-ignored-optimization-argument -Wno-ignored-attributes)
-EXTRA_CLEAN = build dist $(OBJS:.o=.d) $(CLI_OBJS) $(CLI_OBJS:.o=.d) output_iso tmp_check results \
+EXTRA_CLEAN = build dist $(OBJS:.o=.d) $(CLI_OBJS) $(CLI_OBJS:.o=.d) $(ENGINE_OBJS) $(ENGINE_OBJS:.o=.d) output_iso tmp_check results \
 	regression.diffs regression.out
 
 PG_CONFIG ?= pg_config
@@ -99,34 +102,33 @@ CORE_CFLAGS = -std=c11 -O2 -g -ffp-contract=off -fvisibility=hidden -fstack-prot
 	$(CFLAGS_SL) -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes -Wno-psabi \
 	-Wformat-security $(WERROR_FLAG) $(COPT)
 
-$(CORE_OBJS) $(CLI_OBJS): %.o: %.c
+$(CORE_OBJS) $(CLI_OBJS) $(ENGINE_OBJS): %.o: %.c
 	$(CC) $(CORE_CFLAGS) -I$(srcdir)/src -MMD -MP -c -o $@ $<
 
 $(PG_OBJS): override CFLAGS += -MMD -MP
--include $(OBJS:.o=.d) $(CLI_OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(CLI_OBJS:.o=.d) $(ENGINE_OBJS:.o=.d)
 
-ifneq ($(CLI_C),)
-all: build/polyko_cli
-install: install-cli
-endif
-install: install-model
+all: $(PROGRAMS:%=build/%)
+install: install-programs install-model
 uninstall: uninstall-polyko
 
 build/polyko_cli: $(CLI_OBJS) $(CORE_OBJS)
+build/polyko_engine: $(ENGINE_OBJS) $(CORE_OBJS)
+$(PROGRAMS:%=build/%):
 	@mkdir -p build
 	$(CC) $(CORE_CFLAGS) $(LDFLAGS_EX) -o $@ $^ $(LIBS_CORE)
 
-.PHONY: install-cli install-model uninstall-polyko
-install-cli: build/polyko_cli
+.PHONY: install-programs install-model uninstall-polyko
+install-programs: $(PROGRAMS:%=build/%)
 	$(MKDIR_P) '$(DESTDIR)$(bindir)'
-	$(INSTALL_PROGRAM) build/polyko_cli '$(DESTDIR)$(bindir)/polyko_cli'
+	$(INSTALL_PROGRAM) $^ '$(DESTDIR)$(bindir)/'
 
 install-model:
 	$(MKDIR_P) '$(DESTDIR)$(datadir)/extension/polyko-tiny'
 	$(INSTALL_DATA) $(MODEL_FILES) '$(DESTDIR)$(datadir)/extension/polyko-tiny/'
 
 uninstall-polyko:
-	rm -rf '$(DESTDIR)$(datadir)/extension/polyko-tiny' '$(DESTDIR)$(bindir)/polyko_cli'
+	rm -rf '$(DESTDIR)$(datadir)/extension/polyko-tiny' $(PROGRAMS:%='$(DESTDIR)$(bindir)/%')
 
 else
 .PHONY: all install installcheck clean

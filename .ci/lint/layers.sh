@@ -17,8 +17,9 @@ src/core/tokenizer: core/base
 src/core/sample: core/base core/kernels
 src/core/infer: core/base core/kernels core/model core/tokenizer
 src/core/engine: core/base core/kernels core/model core/tokenizer core/sample core/infer
-src/pg: core/base core/pii core/curate core/kernels core/model core/tokenizer core/sample core/infer core/engine pg
-src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine cli
+src/core/serve: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine
+src/pg: core/base core/pii core/curate core/kernels core/model core/tokenizer core/sample core/infer core/engine core/serve pg
+src/cli: core/base core/kernels core/model core/tokenizer core/sample core/infer core/engine core/serve cli
 '
 
 # header pattern -> the only files that may include it (nothing after the blank: no file at all)

@@ -22,7 +22,7 @@ JOBS ?= 2
 RUNNER ?=
 
 # Layers, lowest first, and what each may call (STYLE: the table of dependencies).
-LAYERS = base pii kernels tokenizer curate model sample infer engine
+LAYERS = base pii kernels tokenizer curate model sample infer engine serve
 BELOW_base =
 BELOW_pii = base
 BELOW_kernels = base
@@ -31,6 +31,7 @@ BELOW_tokenizer = base
 BELOW_curate = tokenizer base
 BELOW_sample = kernels base
 BELOW_infer = model tokenizer kernels base
+BELOW_serve = engine infer sample model tokenizer kernels base
 BELOW_engine = infer sample model tokenizer kernels base
 LIBS = -ljansson -lxxhash -licui18n -licuuc -lm -lpthread -ldl
 
@@ -57,7 +58,7 @@ lib_of = $(B)/libpk_$(1).a
 libs_of = $(foreach l,$(1) $(BELOW_$(1)),$(call lib_of,$(l)))
 objs_of = $(patsubst src/%.c,$(B)/%.o,$(sort $(wildcard src/core/$(1)/*.c)))
 ALL_OBJS = $(foreach l,$(LAYERS),$(call objs_of,$(l)))
-ALL_LIBS = $(call lib_of,pii) $(call lib_of,curate) $(call libs_of,engine)
+ALL_LIBS = $(call lib_of,pii) $(call lib_of,curate) $(call libs_of,serve)
 
 .PHONY: unit unit-asan unit-tsan unit-build unit-run headercheck lint format format-check fuzz \
 	fuzz-run fuzz-replay replay-run bench bench-build

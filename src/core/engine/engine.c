@@ -82,6 +82,12 @@ pk_engine_idle(PkEngine *engine)
 		pk_kv_cache_trim(model->cache);
 }
 
+void
+pk_engine_forget_unused(PkEngine *engine)
+{
+	models_drop_unused(engine);
+}
+
 PkStatus
 pk_engine_submit(PkEngine *engine, const PkRequestSpec *spec, PkRequest **out, PkError *err)
 {

@@ -35,6 +35,9 @@ const char *pk_engine_kernels(const PkEngine *engine); /* name of the tier in us
 /* Give back pool threads, KV and scratch memory; they come again with the next step. */
 void pk_engine_idle(PkEngine *engine);
 
+/* Let go of models that no request uses, and of what was kept for them. */
+void pk_engine_forget_unused(PkEngine *engine);
+
 typedef enum PkPooling
 {
 	PK_POOLING_MEAN = 0,

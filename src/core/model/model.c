@@ -28,6 +28,7 @@ struct PkModel
 	PkLayer      *layers;
 	PkWeights     weights;
 	char          name[160]; /* of the file, for messages */
+	char         *path;
 };
 
 static PkStatus open_image(PkModel *model, const char *path, PkError *err);
@@ -71,6 +72,9 @@ open_image(PkModel *model, const char *path, PkError *err)
 	const char *slash = strrchr(path, '/');
 
 	strncpy(model->name, slash != NULL ? slash + 1 : path, sizeof(model->name) - 1);
+	model->path = strdup(path);
+	if (model->path == NULL)
+		return pk_error(err, PK_NO_MEMORY, "no memory for the name of an image");
 	PK_FORWARD(pk_map_open(path, &model->map, err));
 	if (model->map.size < sizeof(PkImageHeader))
 		return pk_error(err, PK_BAD_FILE, "\"%s\" has only %zu bytes", model->name,
@@ -104,6 +108,7 @@ pk_model_release(PkModel *model)
 	free(model->layers);
 	pk_image_layout_free(&model->layout);
 	pk_map_close(&model->map);
+	free(model->path);
 	free(model);
 }
 
@@ -268,6 +273,12 @@ const PkImageInfo *
 pk_model_info(const PkModel *model)
 {
 	return &model->info;
+}
+
+const char *
+pk_model_path(const PkModel *model)
+{
+	return model->path;
 }
 
 PkStatus

@@ -71,6 +71,8 @@ const PkConfig    *pk_model_config(const PkModel *model);
 const PkWeights   *pk_model_weights(const PkModel *model);
 const PkTokenizer *pk_model_tokenizer(const PkModel *model);
 const PkImageInfo *pk_model_info(const PkModel *model);
+/* The path it was opened with; the file may have been unlinked since. */
+const char        *pk_model_path(const PkModel *model);
 
 /* Read all weights and compare with the checksum in the header. PK_BAD_FILE when they differ. */
 PkStatus pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err);

@@ -123,7 +123,8 @@ find_prefix(const National *national)
 		while (prefix->digits[len] != '\0' && len < national->n &&
 		       national->digits[len] == (uint8_t) (prefix->digits[len] - '0'))
 			len++;
-		if (prefix->digits[len] == '\0' && national->n >= len + prefix->least && national->n <= len + prefix->most &&
+		if (prefix->digits[len] == '\0' && national->n >= len + prefix->least &&
+		    national->n <= len + prefix->most &&
 		    !(prefix->is_geographic && national->digits[len] == 0))
 			return prefix;
 	}

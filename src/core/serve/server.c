@@ -1,0 +1,392 @@
+/*
+ * server.c
+ *    The loop: sockets, a step, answers; and giving memory back when nobody asks.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/alloc.h"
+#include "core/base/clock.h"
+#include "core/serve/server_internal.h"
+
+#define DEFAULT_KV_BYTES ((size_t) 2 << 30)
+#define POLL_US 5000         /* within a step the sockets are looked at this often */
+#define SHORT_STEP_US 150000 /* a shorter step is not given up */
+#define REPORT_US 200000
+#define IDLE_US ((uint64_t) 60 * 1000000) /* memory and models that nobody used are given back */
+
+static PkStatus wait_for_input(PkServer *server, PkError *err);
+static PkStatus list_sockets(PkServer *server, PkError *err);
+static int      wait_ms(const PkServer *server);
+static PkStatus take_control(PkServer *server, PkError *err);
+static PkStatus configure(PkServer *server, PkError *err);
+static bool     is_same_engine(const PkServeConfig *a, const PkServeConfig *b);
+static PkStatus make_engine(PkServer *server, PkError *err);
+static void     accept_sessions(PkServer *server);
+static bool     is_ours(int fd);
+static void     session_add(PkServer *server, int fd);
+static void     receive_all(PkServer *server);
+static void     session_free(PkServer *server, PkSession *session);
+static void     drop_broken(PkServer *server);
+static void     compute(PkServer *server);
+static bool     must_stop(void *arg);
+static void     send_all(PkServer *server);
+static void     keep_house(PkServer *server);
+
+PkStatus
+pk_server_create(int listen_fd, int control_fd, PkServer **out, PkError *err)
+{
+	void *room;
+
+	PK_FORWARD(pk_calloc(1, sizeof(PkServer), &room, err));
+
+	PkServer *server = room;
+
+	server->listen_fd = listen_fd;
+	pk_conn_init(&server->control, control_fd);
+	pk_report_models_to(server);
+	*out = server;
+	return PK_OK;
+}
+
+void
+pk_server_destroy(PkServer *server)
+{
+	if (server == NULL)
+		return;
+	while (server->sessions != NULL)
+	{
+		PkSession *session = server->sessions;
+
+		server->sessions = session->next;
+		session_free(server, session);
+	}
+	server->models.tell = NULL;
+	(void) pk_served_models_expire(&server->models, UINT64_MAX);
+	pk_engine_destroy(server->engine);
+	pk_conn_free(&server->control);
+	free(server->fds);
+	free(server);
+}
+
+PkStatus
+pk_server_run(PkServer *server, PkError *err)
+{
+	for (;;)
+	{
+		PK_FORWARD(wait_for_input(server, err));
+		PK_FORWARD(take_control(server, err));
+		if (server->control.is_broken)
+			return PK_OK;
+		if (!server->is_configured)
+			continue;
+		receive_all(server);
+		accept_sessions(server);
+		drop_broken(server);
+		PK_FORWARD(configure(server, err));
+		pk_jobs_start_waiting(server);
+		compute(server);
+		keep_house(server);
+		send_all(server);
+	}
+}
+
+static PkStatus
+wait_for_input(PkServer *server, PkError *err)
+{
+	struct pollfd *fds;
+
+	PK_FORWARD(list_sockets(server, err));
+	fds = server->fds;
+	if (poll(fds, 2 + server->n_sessions, wait_ms(server)) < 0 && errno != EINTR)
+		return pk_error_errno(err, errno, "could not wait for sockets");
+	return PK_OK;
+}
+
+/* The control connection, the listening socket, then the sessions in their order. */
+static PkStatus
+list_sockets(PkServer *server, PkError *err)
+{
+	void    *room = server->fds;
+	PkStatus status =
+		pk_grow(&room, &server->n_fds_room, 2 + server->n_sessions, sizeof(struct pollfd), err);
+
+	server->fds = room;
+	PK_FORWARD(status);
+
+	struct pollfd *fd = server->fds;
+
+	*fd++ =
+		(struct pollfd){.fd = server->control.fd,
+	                    .events = POLLIN | (pk_conn_has_output(&server->control) ? POLLOUT : 0)};
+	*fd++ = (struct pollfd){.fd = server->is_configured ? server->listen_fd : -1, .events = POLLIN};
+	for (PkSession *session = server->sessions; session != NULL; session = session->next)
+		*fd++ =
+			(struct pollfd){.fd = session->conn.fd,
+		                    .events = POLLIN | (pk_conn_has_output(&session->conn) ? POLLOUT : 0)};
+	return PK_OK;
+}
+
+/* 0 while there is something to compute, -1: nothing is to be done until somebody asks. */
+static int
+wait_ms(const PkServer *server)
+{
+	uint64_t now_us = pk_clock_us();
+
+	if (server->engine != NULL && pk_engine_has_work(server->engine))
+		return 0;
+	if (server->is_idle || !server->is_configured)
+		return -1;
+	if (server->n_jobs > 0)
+		return REPORT_US / 1000;
+	return now_us - server->busy_us >= IDLE_US
+	           ? 0
+	           : (int) ((server->busy_us + IDLE_US - now_us) / 1000) + 1;
+}
+
+static PkStatus
+take_control(PkServer *server, PkError *err)
+{
+	const struct pollfd *fds = server->fds;
+	PkFrame              frame;
+
+	if (fds[0].revents == 0)
+		return PK_OK;
+	if ((fds[0].revents & ~POLLOUT) != 0)
+		PK_FORWARD(pk_conn_receive(&server->control, err));
+	while (pk_conn_next(&server->control, &frame))
+	{
+		if (frame.type != PK_MSG_CONFIG ||
+		    !pk_message_read(&frame, &server->config, sizeof(server->config)))
+			return pk_error(err, PK_INTERNAL, "the supervisor sent message %u",
+			                (unsigned) frame.type);
+		server->config.kernels[sizeof(server->config.kernels) - 1] = '\0';
+		server->models.max_bytes = server->config.model_memory_bytes;
+		(void) setpriority(PRIO_PROCESS, 0, server->config.nice);
+		if (!server->is_configured)
+		{
+			PK_FORWARD(make_engine(server, err));
+			server->is_configured = true;
+		}
+	}
+	return PK_OK;
+}
+
+/* What the engine is made of changes when nothing runs. */
+static PkStatus
+configure(PkServer *server, PkError *err)
+{
+	if (server->n_jobs > 0 || is_same_engine(&server->config, &server->engine_config))
+		return PK_OK;
+	memcpy(server->config.kernels, server->engine_config.kernels, sizeof(server->config.kernels));
+	return make_engine(server, err);
+}
+
+static bool
+is_same_engine(const PkServeConfig *a, const PkServeConfig *b)
+{
+	return a->kv_cache_bytes == b->kv_cache_bytes && a->n_threads == b->n_threads &&
+	       a->max_batch_tokens == b->max_batch_tokens;
+}
+
+static PkStatus
+make_engine(PkServer *server, PkError *err)
+{
+	const PkServeConfig *config = &server->config;
+	PkEngineConfig       wanted = {.n_threads = config->n_threads,
+	                               .kv_cache_bytes = config->kv_cache_bytes > 0 ? config->kv_cache_bytes
+	                                                                            : DEFAULT_KV_BYTES,
+	                               .max_batch_tokens = config->max_batch_tokens,
+	                               .kernels = config->kernels};
+	PkReady              ready = {.version = PK_SERVE_VERSION};
+	bool                 is_first = server->engine == NULL;
+
+	pk_engine_destroy(server->engine);
+	server->engine = NULL;
+	PK_FORWARD(pk_engine_create(&wanted, &server->engine, err));
+	server->engine_config = *config;
+	if (!is_first)
+		return PK_OK;
+	strncpy(ready.kernels, pk_engine_kernels(server->engine), sizeof(ready.kernels) - 1);
+	return pk_message_send(&server->control, PK_MSG_READY, &ready, sizeof(ready), err);
+}
+
+static void
+accept_sessions(PkServer *server)
+{
+	const struct pollfd *fds = server->fds;
+	int                  fd;
+
+	if ((fds[1].revents & POLLIN) == 0)
+		return;
+	while ((fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+	{
+		if (is_ours(fd))
+			session_add(server, fd);
+		else
+			close(fd);
+	}
+}
+
+/* A process of the account that runs the server. */
+static bool
+is_ours(int fd)
+{
+	struct ucred peer;
+	socklen_t    size = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
+}
+
+/* In front of the list, so the places of the others in fds are behind by one until it is made anew.
+ */
+static void
+session_add(PkServer *server, int fd)
+{
+	void *room;
+
+	if (pk_calloc(1, sizeof(PkSession), &room, NULL) != PK_OK)
+	{
+		close(fd);
+		return;
+	}
+
+	PkSession *session = room;
+
+	pk_conn_init(&session->conn, fd);
+	session->number = ++server->n_sessions_ever;
+	session->next = server->sessions;
+	server->sessions = session;
+	server->n_sessions++;
+}
+
+/* Called while fds has the sessions in their order. */
+static void
+receive_all(PkServer *server)
+{
+	const struct pollfd *fd = (struct pollfd *) server->fds + 2;
+
+	for (PkSession *session = server->sessions; session != NULL; session = session->next, fd++)
+	{
+		if ((fd->revents & ~POLLOUT) != 0)
+			(void) pk_conn_receive(&session->conn, NULL);
+		pk_session_take_frames(server, session);
+	}
+}
+
+static void
+drop_broken(PkServer *server)
+{
+	for (PkSession **link = &server->sessions; *link != NULL;)
+	{
+		PkSession *session = *link;
+
+		if (!session->conn.is_broken)
+		{
+			link = &session->next;
+			continue;
+		}
+		*link = session->next;
+		session_free(server, session);
+	}
+}
+
+static void
+session_free(PkServer *server, PkSession *session)
+{
+	pk_jobs_free(server, session);
+	close(session->conn.fd);
+	pk_conn_free(&session->conn);
+	free(session);
+	server->n_sessions--;
+}
+
+static void
+compute(PkServer *server)
+{
+	PkCancel cancel = {.poll = must_stop, .poll_arg = server};
+	PkError  err = {0};
+	PkStatus status;
+
+	if (!pk_engine_has_work(server->engine) || list_sockets(server, NULL) != PK_OK)
+		return;
+	server->is_idle = false;
+	server->step_began_us = server->polled_us = pk_clock_us();
+	status = pk_engine_step(server->engine, &cancel, &err);
+	if (status == PK_OK)
+	{
+		pk_jobs_count_step(server);
+		pk_jobs_deliver(server);
+	}
+	else if (status != PK_CANCELLED)
+		pk_jobs_fail_youngest(server, &err);
+	server->step_began_us = 0;
+	server->busy_us = pk_clock_us();
+}
+
+/* Called between tiles of a step. What is received here is handled after the step. */
+static bool
+must_stop(void *arg)
+{
+	PkServer      *server = arg;
+	struct pollfd *fds = server->fds, *fd = fds + 2;
+	uint64_t       now_us = pk_clock_us();
+	bool           is_dropped = false;
+
+	if (now_us - server->polled_us < POLL_US)
+		return false;
+	server->polled_us = now_us;
+	if (now_us - server->step_began_us < SHORT_STEP_US)
+		return false;
+	if (poll(fds, 2 + server->n_sessions, 0) <= 0)
+		return false;
+	for (PkSession *session = server->sessions; session != NULL; session = session->next, fd++)
+	{
+		if (session->n_jobs == 0)
+			continue;
+		if ((fd->revents & ~POLLOUT) != 0 && !session->conn.is_broken)
+			(void) pk_conn_receive(&session->conn, NULL);
+		is_dropped |= session->conn.is_broken || pk_session_drops(session);
+	}
+	return is_dropped;
+}
+
+static void
+send_all(PkServer *server)
+{
+	pk_conn_send(&server->control);
+	for (PkSession *session = server->sessions; session != NULL; session = session->next)
+		pk_conn_send(&session->conn);
+}
+
+/* Reports now and then, and at once when the last request has ended. */
+static void
+keep_house(PkServer *server)
+{
+	uint64_t now_us = pk_clock_us();
+	bool     is_busy = server->n_jobs > 0;
+
+	if (is_busy)
+		server->busy_us = now_us;
+	if (!pk_conn_has_output(&server->control) &&
+	    (is_busy ? now_us - server->reported_us >= REPORT_US : server->was_busy))
+	{
+		pk_report_status(server);
+		server->reported_us = now_us;
+	}
+	server->was_busy = is_busy;
+	if (pk_served_models_expire(&server->models, now_us > IDLE_US ? now_us - IDLE_US : 0) > 0)
+		pk_report_status(server);
+	if (!is_busy && !server->is_idle && now_us - server->busy_us >= IDLE_US)
+	{
+		pk_engine_idle(server->engine);
+		server->is_idle = true;
+		pk_report_status(server);
+	}
+}

@@ -1,0 +1,209 @@
+/*
+ * host_local.c
+ *    The engine inside the backend that asks.
+ *
+ * A backend has one engine from its first request on. Its threads, KV cache, scratch memory and
+ * models are given back when the client's message has been answered (MessageContext is reset
+ * before the server waits for the next one), so a session that waits, also inside a transaction,
+ * holds nothing but what an open stream needs. Where there is no such message, in background
+ * workers, the transaction's end does it.
+ *
+ * The tier of kernels is fixed by the first engine of the process; other settings count from the
+ * next engine on, which is made when they differ and no request is alive.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/infer/kvcache.h"
+#include "pg/guc.h"
+#include "pg/host/host_internal.h"
+#include "pg/pg_error.h"
+#include "pg/pg_memory.h"
+
+/* Of keys and values, when polyko.kv_cache_size is not set. */
+#define DEFAULT_KV_BYTES ((size_t) 256 << 20)
+
+static PkEngine      *engine = NULL;
+static PkEngineConfig engine_config;
+static size_t         n_alive = 0; /* requests of the engine */
+static bool           is_release_planned = false;
+
+static void   begin(const PkpgAsk *ask, void **out);
+static void   free_request(void *request);
+static size_t step(void);
+static bool   is_done(const void *request);
+static bool   has_failed(const void *request);
+static void   check(const void *request);
+static void   answer(const void *request, PkpgAnswer *out);
+static bool   piece(void *request, size_t i, PkPiece *out);
+static size_t n_running(void);
+static void   engine_want(const PkModel *model);
+static size_t kv_bytes_for(const PkModel *model);
+static bool   is_same_config(const PkEngineConfig *a, const PkEngineConfig *b);
+static void   plan_release(void);
+static void   release(void *arg);
+
+const PkpgHost pkpg_local_host = {begin, free_request, step,  is_done,  has_failed,
+                                  check, answer,       piece, n_running};
+
+static void
+begin(const PkpgAsk *ask, void **out)
+{
+	PkRequestSpec spec = *ask->spec;
+	PkError       err = {0};
+	PkStatus      status;
+	PkRequest    *request;
+
+	engine_want(spec.model);
+	plan_release();
+	spec.cache_key = ask->role;
+	status = pk_engine_submit(engine, &spec, &request, &err);
+	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
+		pk_error_hint(&err, status, "Leave the argument out to get its default.");
+	pkpg_check(status, &err);
+	*out = request;
+	n_alive++;
+}
+
+static void
+free_request(void *request)
+{
+	pk_request_free(request);
+	n_alive--;
+}
+
+static size_t
+step(void)
+{
+	size_t   n = n_running();
+	PkCancel cancel;
+	PkError  err = {0};
+
+	CHECK_FOR_INTERRUPTS();
+	plan_release();
+	pkpg_cancel_init(&cancel);
+	pkpg_check(pk_engine_step(engine, &cancel, &err), &err);
+	return n;
+}
+
+static bool
+is_done(const void *request)
+{
+	return pk_request_finish(request) != PK_FINISH_NONE;
+}
+
+/* A step that fails raises its error at once. */
+static bool
+has_failed(const void *request)
+{
+	(void) request;
+	return false;
+}
+
+static void
+check(const void *request)
+{
+	(void) request;
+}
+
+static void
+answer(const void *request, PkpgAnswer *out)
+{
+	out->finish = pk_request_finish(request);
+	out->logprob = pk_request_logprob(request);
+	out->n_prompt = pk_request_n_prompt(request);
+	out->n_completion = pk_request_n_completion(request);
+	out->text = pk_request_text(request, &out->text_len);
+	out->floats = pk_request_floats(request, &out->n_floats);
+	out->run.n_prompt = out->n_prompt;
+	out->run.n_generated = pk_request_n_pieces(request);
+	out->run.n_reused = pk_request_n_reused(request);
+}
+
+static bool
+piece(void *request, size_t i, PkPiece *out)
+{
+	if (i >= pk_request_n_pieces(request))
+		return false;
+	*out = pk_request_piece(request, i);
+	return true;
+}
+
+static size_t
+n_running(void)
+{
+	return engine == NULL ? 0 : pk_engine_n_running(engine);
+}
+/* The engine exists, and with the settings of now unless requests are alive. */
+static void
+engine_want(const PkModel *model)
+{
+	static char *kernels = NULL; /* of this process's first engine */
+
+	PkError        err = {0};
+	PkEngineConfig wanted = {.n_threads = (size_t) pkpg_threads,
+	                         .kv_cache_bytes = kv_bytes_for(model),
+	                         .max_batch_tokens = (size_t) pkpg_max_batch_tokens,
+	                         .kernels = kernels != NULL ? kernels : pkpg_kernels};
+
+	if (engine != NULL && (n_alive > 0 || is_same_config(&wanted, &engine_config)))
+		return;
+	pk_engine_destroy(engine);
+	engine = NULL;
+	pkpg_check(pk_engine_create(&wanted, &engine, &err), &err);
+	engine_config = wanted;
+	engine_config.kernels = NULL; /* the setting's memory may change */
+	if (kernels == NULL)
+		kernels = MemoryContextStrdup(TopMemoryContext, pkpg_kernels);
+}
+
+/* The kernels are left out: they never change. */
+static bool
+is_same_config(const PkEngineConfig *a, const PkEngineConfig *b)
+{
+	return a->n_threads == b->n_threads && a->kv_cache_bytes == b->kv_cache_bytes &&
+	       a->max_batch_tokens == b->max_batch_tokens;
+}
+
+/* Unless the setting says otherwise one full context always fits. */
+static size_t
+kv_bytes_for(const PkModel *model)
+{
+	const PkConfig *config = pk_model_config(model);
+	size_t          value_bytes = pk_model_info(model)->quant == PK_QUANT_F32 ? 4 : 2;
+	size_t          position_bytes =
+		2 * value_bytes * config->num_hidden_layers * (size_t) config->hidden_size;
+
+	if (pkpg_kv_cache_size_kb >= 0)
+		return (size_t) pkpg_kv_cache_size_kb * 1024;
+	return Max(DEFAULT_KV_BYTES,
+	           position_bytes * ((size_t) config->max_position_embeddings + PK_KV_BLOCK));
+}
+
+static void
+plan_release(void)
+{
+	MemoryContext context = MessageContext != NULL ? MessageContext : TopTransactionContext;
+
+	if (is_release_planned)
+		return;
+
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(context, sizeof(MemoryContextCallback));
+
+	callback->func = release;
+	MemoryContextRegisterResetCallback(context, callback);
+	is_release_planned = true;
+}
+
+static void
+release(void *arg)
+{
+	(void) arg;
+	is_release_planned = false;
+	if (engine != NULL)
+		pk_engine_idle(engine);
+}
+

@@ -1,0 +1,541 @@
+/*
+ * host_shared.c
+ *    Requests to the engine program: this session's end of a socket.
+ *
+ * A session connects with its first request and stays so. Waiting answers interrupts at once; the
+ * engine is told what was dropped, and a session that ends is seen by the end of its connection.
+ * When the engine program is lost, what it had from this session fails; the next request connects
+ * anew, and waits while the program starts.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+
+#include "core/serve/message.h"
+#include "pg/compat.h"
+#include "pg/host/host_internal.h"
+#include "pg/pg_error.h"
+
+#define LOOK_MS 500          /* a waiting session looks whether the engine can be started at all */
+#define DROP_WAIT_MS 1000    /* the engine takes what is sent at once; if not, it is given up */
+#define READ_EVERY 32        /* pieces after which the engine is told that they were read */
+
+typedef struct Piece
+{
+	int32  id;
+	float  logprob;
+	size_t begin, len; /* in text */
+} Piece;
+
+/* All of it in TopMemoryContext: it is freed by hand, whatever fails. */
+typedef struct Remote
+{
+	dlist_node node;
+	uint64     id;
+	bool       is_done, has_failed, was_lost;
+	PkError    error;
+	PkEnded    ended;
+	char      *data; /* of ended */
+	Piece     *pieces;
+	size_t     n_pieces, n_pieces_room;
+	char      *text; /* of the pieces */
+	size_t     text_len, text_room;
+	size_t     n_told; /* pieces that the engine knows were read */
+} Remote;
+
+static PkConn     conn = {.fd = -1};
+static dlist_head remotes = DLIST_STATIC_INIT(remotes);
+static size_t     n_open = 0; /* remotes that are not done */
+static uint64     last_id = 0;
+
+static void    begin(const PkpgAsk *ask, void **out);
+static void    free_request(void *request);
+static size_t  step(void);
+static bool    is_done(const void *request);
+static bool    has_failed(const void *request);
+static void    check(const void *request);
+static void    answer(const void *request, PkpgAnswer *out);
+static bool    piece(void *request, size_t i, PkPiece *out);
+static size_t  n_running(void);
+static void    connect_engine(void);
+static int     open_socket(void);
+static void    check_startable(void);
+static void    wait_for_engine(void);
+static bool    take_frames(void);
+static void    take_frame(const PkFrame *frame);
+static Remote *find_remote(uint64 id);
+static void    take_pieces(Remote *remote, const PkFrame *frame);
+static bool    add_piece(Remote *remote, const PkPiece *given);
+static void    take_ended(Remote *remote, const PkFrame *frame);
+static void    finish(Remote *remote);
+static void    fail(Remote *remote, PkStatus status, const char *text);
+static void    lose(void);
+static void    flush_soon(void);
+static bool    grow(void **array, size_t *n_room, size_t n_needed, size_t size);
+
+const PkpgHost pkpg_shared_host = {begin, free_request, step,  is_done,  has_failed,
+                                   check, answer,       piece, n_running};
+
+bool
+pkpg_shared_host_is_there(void)
+{
+	return pkpg_shared != NULL &&
+	       (pkpg_shared->engine.supervisor_pid != 0 || pkpg_shared->engine.was_started);
+}
+
+static void
+begin(const PkpgAsk *ask, void **out)
+{
+	Remote  *remote;
+	PkSubmit submit = {.id = ++last_id,
+	                   .role = ask->role,
+	                   .wants_pieces = ask->wants_pieces,
+	                   .image_path = pk_model_path(ask->spec->model),
+	                   .model_name = ask->model_name,
+	                   .spec = *ask->spec};
+	PkError  err = {0};
+
+	connect_engine();
+	remote = MemoryContextAllocZero(TopMemoryContext, sizeof(Remote));
+	remote->id = submit.id;
+	dlist_push_tail(&remotes, &remote->node);
+	n_open++;
+	*out = remote;
+	pkpg_check(pk_submit_send(&conn, &submit, &err), &err);
+	pk_conn_send(&conn);
+}
+
+static void
+free_request(void *request)
+{
+	Remote *remote = request;
+
+	dlist_delete(&remote->node);
+	if (!remote->is_done)
+	{
+		PkRead drop = {.id = remote->id};
+
+		finish(remote);
+		if (pk_message_send(&conn, PK_MSG_DROP, &drop, sizeof(drop), NULL) == PK_OK)
+			flush_soon();
+	}
+	if (remote->data != NULL)
+		pfree(remote->data);
+	if (remote->pieces != NULL)
+		pfree(remote->pieces);
+	if (remote->text != NULL)
+		pfree(remote->text);
+	pfree(remote);
+}
+
+/*
+ * A session that was cancelled may wait for its client next, and then sends nothing: what the socket
+ * does not take is waited for here. An engine that takes nothing for so long is left; it sees the
+ * end of the connection.
+ */
+static void
+flush_soon(void)
+{
+	pk_conn_send(&conn);
+	for (int waited_ms = 0; pk_conn_has_output(&conn) && !conn.is_broken; waited_ms += 10)
+	{
+		struct pollfd fd = {.fd = conn.fd, .events = POLLOUT};
+
+		if (waited_ms >= DROP_WAIT_MS)
+			conn.is_broken = true;
+		(void) poll(&fd, 1, 10);
+		pk_conn_send(&conn);
+	}
+	if (conn.is_broken)
+		lose();
+}
+
+static size_t
+step(void)
+{
+	size_t n = n_open;
+
+	CHECK_FOR_INTERRUPTS();
+	while (n_open > 0 && !take_frames())
+		wait_for_engine();
+	return n;
+}
+
+static bool
+is_done(const void *request)
+{
+	return ((const Remote *) request)->is_done;
+}
+
+static bool
+has_failed(const void *request)
+{
+	return ((const Remote *) request)->has_failed;
+}
+
+static void
+check(const void *request)
+{
+	const Remote *remote = request;
+
+	if (remote->was_lost)
+		ereport(ERROR,
+		        (errcode(ERRCODE_SYSTEM_ERROR),
+		         errmsg("the engine program of polyko was lost while it computed this request"),
+		         errhint("It is started again; run the statement again. The server's log says "
+		                 "how it ended.")));
+	if (!remote->has_failed)
+		return;
+
+	PkError error = remote->error;
+
+	if (error.status == PK_BAD_ARGUMENT && error.hint[0] == '\0')
+		pk_error_hint(&error, error.status, "Leave the argument out to get its default.");
+	pkpg_raise(error.status, &error);
+}
+
+static void
+answer(const void *request, PkpgAnswer *out)
+{
+	const Remote  *remote = request;
+	const PkEnded *ended = &remote->ended;
+
+	out->finish = (PkFinish) ended->finish;
+	out->logprob = ended->logprob;
+	out->n_prompt = ended->n_prompt;
+	out->n_completion = ended->n_completion;
+	out->run = (PkpgRun){.n_prompt = ended->n_prompt,
+	                     .n_generated = ended->n_generated,
+	                     .n_reused = ended->n_reused,
+	                     .n_steps = ended->n_steps,
+	                     .n_step_rows = ended->n_step_rows,
+	                     .queue_us = ended->queue_us,
+	                     .run_us = ended->run_us};
+	if (out->finish == PK_FINISH_DONE)
+	{
+		out->floats = (const float *) remote->data;
+		out->n_floats = ended->size / sizeof(float);
+		return;
+	}
+	out->text = remote->data;
+	out->text_len = ended->size;
+}
+
+static bool
+piece(void *request, size_t i, PkPiece *out)
+{
+	Remote *remote = request;
+
+	if (i >= remote->n_pieces)
+		return false;
+	*out = (PkPiece){.id = remote->pieces[i].id,
+	                 .logprob = remote->pieces[i].logprob,
+	                 .text = remote->text + remote->pieces[i].begin,
+	                 .len = remote->pieces[i].len};
+	if (!remote->is_done && i + 1 - remote->n_told >= READ_EVERY)
+	{
+		PkRead read = {.id = remote->id, .n = i + 1};
+
+		remote->n_told = i + 1;
+		if (pk_message_send(&conn, PK_MSG_READ, &read, sizeof(read), NULL) == PK_OK)
+			pk_conn_send(&conn);
+	}
+	return true;
+}
+
+static size_t
+n_running(void)
+{
+	return n_open;
+}
+
+static void
+connect_engine(void)
+{
+	PkHello hello = {.version = PK_SERVE_VERSION, .pid = MyProcPid, .database = MyDatabaseId};
+	PkError err = {0};
+
+	if (conn.fd >= 0)
+	{
+		(void) take_frames(); /* it may have been lost while nobody waited */
+		if (conn.fd >= 0)
+			return;
+	}
+	check_startable();
+	if (!AcquireExternalFD())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+		                errmsg("no file descriptor is left for the engine program of polyko"),
+		                errhint("Raise max_files_per_process.")));
+
+	int fd = open_socket();
+
+	if (fd < 0)
+	{
+		int saved_errno = errno;
+
+		ReleaseExternalFD();
+		errno = saved_errno;
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+		                errmsg("could not connect to the engine program of polyko: %m"),
+		                errhint("The server's log says why it is not there.")));
+	}
+	pk_conn_init(&conn, fd);
+	pkpg_check(pk_message_send(&conn, PK_MSG_HELLO, &hello, sizeof(hello), &err), &err);
+}
+
+/*
+ * The supervisor listens as long as it lives, so this succeeds at once also while the program is
+ * being started; only a full queue makes it wait.
+ */
+static int
+open_socket(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = PKPG_ENGINE_SOCKET};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	for (int i = 0; connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0; i++)
+	{
+		if ((errno != EAGAIN && errno != EINTR) || i >= 500 || InterruptPending)
+		{
+			int saved_errno = errno;
+
+			close(fd);
+			errno = saved_errno;
+			return -1;
+		}
+		pg_usleep(10000);
+	}
+	return fd;
+}
+
+/* What the supervisor says of an engine that does not come up. */
+static void
+check_startable(void)
+{
+	char problem[sizeof(pkpg_shared->engine.problem)];
+
+	LWLockAcquire(pkpg_shared->lock, LW_SHARED);
+	strlcpy(problem, pkpg_shared->engine.problem, sizeof(problem));
+	LWLockRelease(pkpg_shared->lock);
+	if (problem[0] != '\0')
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+		                errmsg("the engine program of polyko can't be started: %s", problem),
+		                errhint("The server's log says more. It is tried again and again.")));
+}
+
+static void
+wait_for_engine(void)
+{
+	static uint32 wait_event = 0;
+
+	int events = WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
+
+	if (wait_event == 0)
+		wait_event = pkpg_wait_event("PolykoEngine");
+	if (pk_conn_has_output(&conn))
+		events |= WL_SOCKET_WRITEABLE;
+	events = WaitLatchOrSocket(MyLatch, events, conn.fd, LOOK_MS, wait_event);
+	if ((events & WL_LATCH_SET) != 0)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if ((events & WL_TIMEOUT) != 0)
+		check_startable();
+	pk_conn_send(&conn);
+}
+
+/* Take in what the engine has sent; true if it concerned this session's requests. */
+static bool
+take_frames(void)
+{
+	PkFrame frame;
+	bool    is_any = false;
+
+	(void) pk_conn_receive(&conn, NULL);
+	while (pk_conn_next(&conn, &frame))
+	{
+		take_frame(&frame);
+		is_any = true;
+	}
+	if (conn.is_broken)
+		lose();
+	return is_any || conn.fd < 0;
+}
+
+/* Nothing here raises: a frame is taken once. */
+static void
+take_frame(const PkFrame *frame)
+{
+	uint64_t id;
+	PkError  failure;
+	Remote  *remote;
+
+	if (frame->size < sizeof(id))
+	{
+		conn.is_broken = true;
+		return;
+	}
+	memcpy(&id, frame->payload, sizeof(id));
+	remote = find_remote(id);
+	if (remote == NULL)
+		return; /* it was dropped */
+	switch (frame->type)
+	{
+		case PK_MSG_PIECES:
+			take_pieces(remote, frame);
+			break;
+		case PK_MSG_ENDED:
+			take_ended(remote, frame);
+			break;
+		case PK_MSG_FAILED:
+			if (pk_failed_read(frame, &id, &remote->error, &failure) != PK_OK)
+				remote->error = failure;
+			remote->has_failed = true;
+			finish(remote);
+			break;
+		default:
+			conn.is_broken = true;
+	}
+}
+
+static Remote *
+find_remote(uint64 id)
+{
+	dlist_iter it;
+
+	dlist_foreach(it, &remotes)
+	{
+		Remote *remote = dlist_container(Remote, node, it.cur);
+
+		if (remote->id == id && !remote->is_done)
+			return remote;
+	}
+	return NULL;
+}
+
+static void
+take_pieces(Remote *remote, const PkFrame *frame)
+{
+	size_t  at = sizeof(PkRead);
+	PkPiece given;
+
+	while (pk_piece_read(frame, &at, &given))
+		if (!add_piece(remote, &given))
+		{
+			fail(remote, PK_NO_MEMORY, "no memory for a stream of pieces");
+			return;
+		}
+}
+
+static bool
+add_piece(Remote *remote, const PkPiece *given)
+{
+	void *pieces = remote->pieces, *text = remote->text;
+	bool  has_room = grow(&pieces, &remote->n_pieces_room, remote->n_pieces + 1, sizeof(Piece));
+
+	remote->pieces = pieces;
+	has_room = has_room && grow(&text, &remote->text_room, remote->text_len + given->len, 1);
+	remote->text = text;
+	if (!has_room)
+		return false;
+	if (given->len > 0)
+		memcpy(remote->text + remote->text_len, given->text, given->len);
+	remote->pieces[remote->n_pieces++] =
+		(Piece){given->id, given->logprob, remote->text_len, given->len};
+	remote->text_len += given->len;
+	return true;
+}
+
+static bool
+grow(void **array, size_t *n_room, size_t n_needed, size_t size)
+{
+	size_t n = Max(*n_room, 64);
+	void  *grown;
+
+	if (*array != NULL && n_needed <= *n_room)
+		return true;
+	while (n < n_needed)
+		n *= 2;
+	grown = MemoryContextAllocExtended(TopMemoryContext, n * size, MCXT_ALLOC_NO_OOM);
+	if (grown == NULL)
+		return false;
+	if (*array != NULL)
+	{
+		memcpy(grown, *array, *n_room * size);
+		pfree(*array);
+	}
+	*array = grown;
+	*n_room = n;
+	return true;
+}
+
+static void
+take_ended(Remote *remote, const PkFrame *frame)
+{
+	const void *data;
+	PkError     err;
+
+	if (pk_ended_read(frame, &remote->ended, &data, &err) != PK_OK)
+	{
+		fail(remote, PK_INTERNAL, err.text);
+		return;
+	}
+	remote->data = MemoryContextAllocExtended(TopMemoryContext, remote->ended.size + 1,
+	                                          MCXT_ALLOC_NO_OOM | MCXT_ALLOC_HUGE);
+	if (remote->data == NULL)
+	{
+		fail(remote, PK_NO_MEMORY, "no memory for an answer");
+		return;
+	}
+	memcpy(remote->data, data, remote->ended.size);
+	finish(remote);
+}
+
+static void
+finish(Remote *remote)
+{
+	remote->is_done = true;
+	n_open--;
+}
+
+static void
+fail(Remote *remote, PkStatus status, const char *text)
+{
+	pk_error(&remote->error, status, "%s", text);
+	remote->error.hint[0] = '\0';
+	remote->has_failed = true;
+	finish(remote);
+}
+
+/* The connection has ended: all that is open fails with it. */
+static void
+lose(void)
+{
+	dlist_iter it;
+
+	close(conn.fd);
+	ReleaseExternalFD();
+	pk_conn_free(&conn);
+	pk_conn_init(&conn, -1);
+	dlist_foreach(it, &remotes)
+	{
+		Remote *remote = dlist_container(Remote, node, it.cur);
+
+		if (remote->is_done)
+			continue;
+		remote->was_lost = remote->has_failed = true;
+		finish(remote);
+	}
+}

@@ -1,0 +1,69 @@
+/*
+ * counters.c
+ *    What requests cost, counted for each database, model and role in shared memory.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#include "pg/stats/counters.h"
+
+static PkpgCounter *find_or_add(Oid role, const char *model);
+
+void
+pkpg_run_add(PkpgRun *sum, const PkpgRun *run)
+{
+	sum->n_prompt += run->n_prompt;
+	sum->n_generated += run->n_generated;
+	sum->n_reused += run->n_reused;
+	sum->n_steps += run->n_steps;
+	sum->n_step_rows += run->n_step_rows;
+	sum->queue_us += run->queue_us;
+	sum->run_us += run->run_us;
+}
+
+/* Also called while memory is freed at the end of a session: without a PGPROC no lock is taken. */
+void
+pkpg_count_run(Oid role, const char *model, PkpgOutcome outcome, const PkpgRun *run)
+{
+	PkpgCounter *counter;
+
+	if (pkpg_shared == NULL || MyProc == NULL)
+		return;
+	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
+	counter = find_or_add(role, model);
+	if (counter == NULL)
+		pkpg_shared->n_uncounted++;
+	else
+	{
+		counter->n_answered += outcome == PKPG_ANSWERED;
+		counter->n_cancelled += outcome == PKPG_CANCELLED;
+		counter->n_failed += outcome == PKPG_FAILED;
+		pkpg_run_add(&counter->run, run);
+	}
+	LWLockRelease(pkpg_shared->lock);
+}
+
+/* NULL when there is no room. */
+static PkpgCounter *
+find_or_add(Oid role, const char *model)
+{
+	PkpgCounter *counter;
+
+	for (int i = 0; i < pkpg_shared->n_counters; i++)
+	{
+		counter = &pkpg_shared->counters[i];
+		if (counter->database == MyDatabaseId && counter->role == role &&
+		    strcmp(counter->model, model) == 0)
+			return counter;
+	}
+	if (pkpg_shared->n_counters == PKPG_MAX_COUNTERS)
+		return NULL;
+	counter = &pkpg_shared->counters[pkpg_shared->n_counters++];
+	memset(counter, 0, sizeof(*counter));
+	counter->database = MyDatabaseId;
+	counter->role = role;
+	strlcpy(counter->model, model, sizeof(counter->model));
+	return counter;
+}
