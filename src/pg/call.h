@@ -12,7 +12,7 @@
 #include "lib/stringinfo.h"
 
 #include "pg/callargs.h"
-#include "pg/host.h"
+#include "pg/host/host.h"
 
 /* What is different between the functions. Nothing given here is freed; all of it is palloc'd. */
 typedef struct PkpgCallKind

@@ -9,7 +9,9 @@
 
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/wait_event.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -54,6 +56,29 @@ pkpg_local_transaction(void)
 	return MyProc->vxid.lxid;
 #else
 	return MyProc->lxid;
+#endif
+}
+
+/* This backend among MaxBackends, from 0. ab355e3a88 (17): the number of its PGPROC. */
+static inline int
+pkpg_my_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return (int) MyProcNumber;
+#else
+	return (int) MyBackendId - 1;
+#endif
+}
+
+/* c9af054653 (17): wait events of extensions have names. */
+static inline uint32
+pkpg_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	(void) name;
+	return PG_WAIT_EXTENSION;
 #endif
 }
 

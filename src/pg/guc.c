@@ -16,12 +16,15 @@
 #define FILE_NAME_ROOM 128
 
 bool  pkpg_batching;
+int   pkpg_engine_nice;
 char *pkpg_image_directory;
 char *pkpg_kernels;
 int   pkpg_kv_cache_size_kb;
 int   pkpg_max_batch_tokens;
+int   pkpg_max_concurrent_requests;
 int   pkpg_max_tokens_limit;
 char *pkpg_model;
+int   pkpg_model_memory_mb;
 int   pkpg_threads;
 
 static bool check_directory(char **newval, void **extra, GucSource source);
@@ -34,6 +37,9 @@ pkpg_guc_init(void)
 	                         "Computes the calls of many rows of a query together.",
 	                         "Answers are the same without, and come later.", &pkpg_batching, true,
 	                         PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("polyko.engine_nice", "Niceness of the engine program.",
+	                        "Sessions of the server come first when the processors are busy.",
+	                        &pkpg_engine_nice, 5, 0, 19, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("polyko.image_directory",
 	                           "Directory of the images that models are converted to.",
 	                           "A relative path is in the data directory.", &pkpg_image_directory,
@@ -42,17 +48,26 @@ pkpg_guc_init(void)
 	                           "auto takes the best; fixed at the first use in a process.",
 	                           &pkpg_kernels, "auto", PGC_SUSET, 0, check_kernels, NULL, NULL);
 	DefineCustomIntVariable("polyko.kv_cache_size", "Memory for keys and values of running texts.",
-	                        "-1 is 256MB in a backend.", &pkpg_kv_cache_size_kb, -1, -1, INT_MAX,
-	                        PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	                        "-1 is 2GB in the engine program, 256MB in a backend.",
+	                        &pkpg_kv_cache_size_kb, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL,
+	                        NULL, NULL);
 	DefineCustomIntVariable("polyko.max_batch_tokens", "Most tokens computed in one step.",
 	                        "0 lets the engine choose by time.", &pkpg_max_batch_tokens, 0, 0,
 	                        65536, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"polyko.max_concurrent_requests", "Most requests of a role that run or wait at a time.",
+		"0 is no limit; a superuser can set it for a role.", &pkpg_max_concurrent_requests, 0, 0,
+		INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("polyko.max_tokens_limit", "Largest max_tokens a call may ask for.",
 	                        NULL, &pkpg_max_tokens_limit, 2048, 1, INT_MAX, PGC_SUSET, 0, NULL,
 	                        NULL, NULL);
 	DefineCustomStringVariable("polyko.model", "Model of calls that name none.",
 	                           "The name of a foreign server of the wrapper polyko.", &pkpg_model,
 	                           "polyko_tiny", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"polyko.model_memory", "Memory for the models that the engine program has mapped.",
+		"0 is no limit. Models that nobody uses make room.", &pkpg_model_memory_mb, 0, 0, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("polyko.threads", "Threads that compute.",
 	                        "0 is all processors that the server may use.", &pkpg_threads, 0, 0,
 	                        PK_MAX_THREADS, PGC_SIGHUP, 0, NULL, NULL, NULL);

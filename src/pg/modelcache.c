@@ -95,6 +95,17 @@ find_entry(const char *name)
 	return NULL;
 }
 
+const char *
+pkpg_model_name(const PkModel *model)
+{
+	ListCell *cell;
+
+	foreach (cell, entries)
+		if (((Entry *) lfirst(cell))->model == model)
+			return ((Entry *) lfirst(cell))->name;
+	return "";
+}
+
 /* The rest of what pkpg_server_find() checks cannot change without a syscache callback. */
 static void
 check_usage(const Entry *entry)

@@ -16,6 +16,9 @@
  */
 extern PkModel *pkpg_model_open(const char *name);
 
+/* The name under which this backend has it open; "" if it is open no longer. */
+extern const char *pkpg_model_name(const PkModel *model);
+
 /*
  * What is cheaply known of a model, for the planner: never fails, never builds. False if nothing
  * is known.

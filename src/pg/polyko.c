@@ -7,11 +7,14 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
 #include "pg/executor/batchscan.h"
 #include "pg/guc.h"
 #include "pg/modelcache.h"
 #include "pg/planner/batchpath.h"
+#include "pg/shared.h"
+#include "pg/supervisor.h"
 
 PG_MODULE_MAGIC;
 
@@ -24,4 +27,9 @@ _PG_init(void)
 	pkpg_modelcache_init();
 	pkpg_batchpath_init();
 	pkpg_batchscan_init();
+	if (process_shared_preload_libraries_in_progress)
+	{
+		pkpg_shared_init();
+		pkpg_supervisor_register();
+	}
 }

@@ -2,8 +2,8 @@
  * shared.h
  *    What all processes of the server share when polyko is preloaded.
  *
- * One lock guards all of it but the backends' own entries. It is held for copying and counting only,
- * never while anything waits or computes.
+ * One lock guards all of it but the backends' own entries. It is held for copying and counting
+ * only, never while anything waits or computes.
  *
  *    engine, status, models, activities   written by the supervisor, read by everybody
  *    counters, reset_at                   written by everybody
@@ -70,7 +70,7 @@ typedef struct PkpgProgress
 	PkpgJob     job;
 	int         pid;
 	Oid         database;
-	Oid         relation;          /* update */
+	Oid         relation;           /* update */
 	char        model[NAMEDATALEN]; /* convert */
 	TimestampTz started_at;
 	uint64      n_done, n_total;    /* bytes read, or rows (total unknown: 0) */
@@ -80,8 +80,8 @@ typedef struct PkpgProgress
 
 typedef struct PkpgBackend
 {
-	Oid                role; /* whose requests they are */
-	uint32             n_requests;
+	Oid          role; /* whose requests they are */
+	uint32       n_requests;
 	PkpgProgress progress;
 } PkpgBackend;
 

@@ -40,9 +40,10 @@
 #define CONTROL_FD 3 /* of the program */
 #define LISTEN_FD 4
 #define LOOK_MS 1000
-#define MAX_PAUSE_MS 1000    /* between starts that fail */
-#define STABLE_MS 10000      /* a program that ran for so long starts again at once */
-#define TELL_AFTER_FAILURES 3 /* starts without a READY; then sessions are told, not kept waiting */
+#define MAX_PAUSE_MS 1000     /* between starts that fail */
+#define STABLE_MS 10000       /* a program that ran for so long starts again at once */
+#define TELL_AFTER_FAILURES 3 /* starts without a READY; then sessions are told, not kept waiting \
+	                           */
 
 typedef struct Program
 {

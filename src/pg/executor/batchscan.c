@@ -277,8 +277,13 @@ static void
 advance(BatchScan *scan, PkpgRow *row)
 {
 	while (pkpg_window_take(scan->window, row))
+	{
+		/* a row that is read ahead takes no place that its role does not have */
+		if (row != pkpg_window_first(scan->window) && !pkpg_has_room())
+			return;
 		if (!ask(scan, row))
 			return;
+	}
 }
 
 /* The row's next site; false if that raised an error, which waits. */
@@ -421,6 +426,7 @@ explain(CustomScanState *node, List *ancestors, ExplainState *es)
 	ExplainPropertyFloat(
 		"Average Batch", NULL,
 		stats->n_steps > 0 ? (double) stats->n_running / (double) stats->n_steps : 0, 1, es);
-	ExplainPropertyUInteger("Prompt Tokens", NULL, stats->n_prompt, es);
-	ExplainPropertyUInteger("Generated Tokens", NULL, stats->n_generated, es);
+	ExplainPropertyUInteger("Prompt Tokens", NULL, stats->run.n_prompt, es);
+	ExplainPropertyUInteger("Reused Prompt Tokens", NULL, stats->run.n_reused, es);
+	ExplainPropertyUInteger("Generated Tokens", NULL, stats->run.n_generated, es);
 }

@@ -178,6 +178,10 @@ pkpg_window_take(PkpgWindow *window, PkpgRow *row)
 			continue;
 		if (question->call.answer == NULL && !pkpg_request_is_done(question->call.request))
 			break;
+		/* its error is raised when the row is to be returned */
+		if (question->call.answer == NULL && pkpg_request_has_failed(question->call.request) &&
+		    row != pkpg_window_first(window))
+			break;
 		if (question->call.answer == NULL)
 			finish(window, question);
 
@@ -197,7 +201,7 @@ finish(PkpgWindow *window, PkpgQuestion *question)
 {
 	MemoryContext caller = MemoryContextSwitchTo(question->context);
 
-	pkpg_request_count(question->call.request, &window->stats.n_prompt, &window->stats.n_generated);
+	pkpg_request_count(question->call.request, &window->stats.run);
 	pkpg_call_finish(&question->call, NULL);
 	MemoryContextSwitchTo(caller);
 }

@@ -41,11 +41,11 @@ typedef struct PkpgRow
 
 typedef struct PkpgWindowStats
 {
-	uint64 n_rows;
-	uint64 n_asked; /* questions that the model was asked */
-	uint64 n_steps;
-	uint64 n_running;             /* summed over the steps */
-	uint64 n_prompt, n_generated; /* tokens */
+	uint64  n_rows;
+	uint64  n_asked; /* questions that the model was asked */
+	uint64  n_steps;
+	uint64  n_running; /* summed over the steps */
+	PkpgRun run;
 } PkpgWindowStats;
 
 typedef struct PkpgWindow

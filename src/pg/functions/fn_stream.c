@@ -29,7 +29,7 @@
 
 #include "pg/callargs.h"
 #include "pg/functions/records.h"
-#include "pg/host.h"
+#include "pg/host/host.h"
 #include "pg/pg_error.h"
 
 #define N_FIELDS 4
@@ -146,7 +146,7 @@ stream_open(FunctionCallInfo fcinfo)
 		stream->room = FIRST_ROOM;
 		stream->waiting = palloc_array(Waiting, stream->room);
 	}
-	stream->pieces = pkpg_request_begin(&spec);
+	stream->pieces = pkpg_request_begin(&spec, true);
 	return stream;
 }
 

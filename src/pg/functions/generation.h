@@ -7,7 +7,7 @@
 
 #include "fmgr.h"
 
-#include "pg/host.h"
+#include "pg/host/host.h"
 
 /*
  * The answer to a call with polyko_generate's arguments (argument 0 is not NULL): from this call

@@ -215,8 +215,8 @@ count(PkpgRequest *held)
 static void
 tell(const PkpgAnswer *answer)
 {
-	ereport(DEBUG1, (errmsg_internal("polyko: model run, %zu prompt tokens, %llu generated",
-	                                 answer->n_prompt,
-	                                 (unsigned long long) answer->run.n_generated),
-	                 errhidestmt(true)));
+	ereport(DEBUG1,
+	        (errmsg_internal("polyko: model run, %zu prompt tokens, %llu generated",
+	                         answer->n_prompt, (unsigned long long) answer->run.n_generated),
+	         errhidestmt(true)));
 }

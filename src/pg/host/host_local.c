@@ -206,4 +206,3 @@ release(void *arg)
 	if (engine != NULL)
 		pk_engine_idle(engine);
 }
-

@@ -27,9 +27,9 @@
 #include "pg/host/host_internal.h"
 #include "pg/pg_error.h"
 
-#define LOOK_MS 500          /* a waiting session looks whether the engine can be started at all */
-#define DROP_WAIT_MS 1000    /* the engine takes what is sent at once; if not, it is given up */
-#define READ_EVERY 32        /* pieces after which the engine is told that they were read */
+#define LOOK_MS 500       /* a waiting session looks whether the engine can be started at all */
+#define DROP_WAIT_MS 1000 /* the engine takes what is sent at once; if not, it is given up */
+#define READ_EVERY 32     /* pieces after which the engine is told that they were read */
 
 typedef struct Piece
 {
@@ -140,9 +140,9 @@ free_request(void *request)
 }
 
 /*
- * A session that was cancelled may wait for its client next, and then sends nothing: what the socket
- * does not take is waited for here. An engine that takes nothing for so long is left; it sees the
- * end of the connection.
+ * A session that was cancelled may wait for its client next, and then sends nothing: what the
+ * socket does not take is waited for here. An engine that takes nothing for so long is left; it
+ * sees the end of the connection.
  */
 static void
 flush_soon(void)
@@ -302,7 +302,7 @@ static int
 open_socket(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = PKPG_ENGINE_SOCKET};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -1;
