@@ -52,8 +52,7 @@ copy_shared(void)
 
 	if (pkpg_shared == NULL)
 		return NULL;
-	size = offsetof(PkpgShared, backends) +
-	       (Size) pkpg_shared->n_backends * sizeof(PkpgBackend);
+	size = offsetof(PkpgShared, backends) + (Size) pkpg_shared->n_backends * sizeof(PkpgBackend);
 	copy = palloc(size);
 	LWLockAcquire(pkpg_shared->lock, LW_SHARED);
 	memcpy(copy, pkpg_shared, size);
