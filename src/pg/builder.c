@@ -43,6 +43,7 @@
 #include "pg/guc.h"
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
+#include "pg/stats/progress.h"
 
 #define POLL_MS 40           /* a waiting session looks this often */
 #define FIRST_NOTICE_MS 2000 /* quiet before; then a notice each NOTICE_MS */
@@ -274,9 +275,11 @@ build_here(const PkpgBuild *build, const char *model)
 		(errmsg("no background worker is free: this session converts model \"%s\" itself", model),
 	     errhint("Raise max_worker_processes to let conversions go on by themselves.")));
 	pkpg_cancel_init(&cancel);
+	pkpg_progress_convert(model);
 
 	BuildResult result = run_build(build, &cancel, &error);
 
+	pkpg_progress_end();
 	if (result == BUILD_BUSY)
 		wait_for_builder(build, model);
 	else if (result == BUILD_FAILED)
@@ -313,8 +316,11 @@ polyko_builder_main(Datum main_arg)
 	pgstat_report_activity(STATE_RUNNING, psprintf("converting model %s to %s", order->model,
 	                                               pk_quant_name(order->build.quant)));
 
+	pkpg_progress_convert(order->model);
+
 	BuildResult result = run_build(&order->build, &cancel, &error);
 
+	pkpg_progress_end();
 	if (result == BUILD_FAILED)
 	{
 		order->error = error;
@@ -504,6 +510,7 @@ write_progress(void *arg, uint64_t done, uint64_t total)
 	char             path[MAXPGPATH];
 	PkError          ignored;
 
+	pkpg_progress_bytes(done, total);
 	pkpg_progress_path(build, path);
 
 	int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
