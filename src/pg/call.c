@@ -39,7 +39,7 @@ pkpg_call_run(PkpgCall *call, const PkpgCallKind *kind, FunctionCallInfo fcinfo)
 		return;
 	pkpg_call_start(call);
 	while (!pkpg_request_is_done(call->request))
-		(void) pkpg_step();
+		pkpg_step();
 	pkpg_call_finish(call, fcinfo->flinfo);
 }
 

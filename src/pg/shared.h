@@ -40,11 +40,12 @@ typedef struct PkpgEngineState
 	char        problem[256]; /* why it can't be started; "" if all is well */
 } PkpgEngineState;
 
-/* What requests cost, summed. */
+/* What requests cost, summed; of the numbers of steps the least and the largest. */
 typedef struct PkpgRun
 {
 	uint64 n_prompt, n_generated, n_reused; /* tokens */
 	uint64 n_steps, n_step_rows;
+	uint64 first_step, last_step; /* numbers of the engine's steps; 0: unknown */
 	uint64 queue_us, run_us;
 } PkpgRun;
 

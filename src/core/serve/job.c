@@ -23,7 +23,7 @@ static void     stop_waiting(PkServer *server, PkJob *job);
 static void     job_free(PkServer *server, PkJob *job);
 static PkJob   *job_find(const PkSession *session, uint64_t id);
 static PkStatus send_pieces(PkJob *job, PkError *err);
-static PkStatus send_end(PkJob *job, PkError *err);
+static PkStatus send_end(const PkServer *server, PkJob *job, PkError *err);
 static void     fail(PkSession *session, uint64_t id, const PkError *failure);
 
 void
@@ -281,6 +281,7 @@ pk_jobs_count_step(PkServer *server)
 	uint64_t now_us = pk_clock_us();
 	size_t   n_rows = 0;
 
+	server->n_steps++;
 	for (PkSession *session = server->sessions; session != NULL; session = session->next)
 		for (PkJob *job = session->first; job != NULL; job = job->next)
 			n_rows += job->request != NULL && pk_request_phase(job->request) != PK_PHASE_WAITING;
@@ -317,7 +318,7 @@ pk_jobs_deliver(PkServer *server)
 			if (job->submit.wants_pieces)
 				status = send_pieces(job, NULL);
 			if (status == PK_OK && has_ended)
-				status = send_end(job, NULL);
+				status = send_end(server, job, NULL);
 			session->conn.is_broken |= status != PK_OK; /* no memory to answer it */
 			if (has_ended)
 				job_free(server, job);
@@ -340,7 +341,7 @@ send_pieces(PkJob *job, PkError *err)
 }
 
 static PkStatus
-send_end(PkJob *job, PkError *err)
+send_end(const PkServer *server, PkJob *job, PkError *err)
 {
 	const PkRequest *request = job->request;
 	PkEnded          ended = {.id = job->id,
@@ -352,6 +353,7 @@ send_end(PkJob *job, PkError *err)
 	                          .n_reused = (uint32_t) pk_request_n_reused(request),
 	                          .n_steps = (uint32_t) job->n_steps,
 	                          .n_step_rows = job->n_step_rows,
+	                          .last_step = server->n_steps,
 	                          .queue_us = job->began_us - job->arrived_us,
 	                          .run_us = pk_clock_us() - job->began_us};
 	size_t           n;

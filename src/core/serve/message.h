@@ -96,6 +96,7 @@ typedef struct PkEnded
 	uint32_t n_reused; /* tokens of the prompt that were not computed again */
 	uint32_t n_steps;
 	uint64_t n_step_rows; /* sequences in those steps, summed */
+	uint64_t last_step;   /* steps of the program until then; the last n_steps were its own */
 	uint64_t queue_us;    /* until its first step */
 	uint64_t run_us;      /* since then */
 	uint64_t size;

@@ -53,6 +53,7 @@ struct PkServer
 	uint64_t       n_sessions_ever;
 	size_t         n_sessions;
 	size_t         n_jobs;
+	uint64_t       n_steps;                      /* since the start */
 	PkJob         *first_waiting, *last_waiting; /* for a model, in order of arrival */
 	uint64_t       step_began_us;                /* 0: no step is computed */
 	uint64_t       polled_us;

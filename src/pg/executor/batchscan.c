@@ -221,7 +221,7 @@ next_row(CustomScanState *node)
 		if (row->has_failed && row->n_done == row->n_started)
 			make_call(scan, row);
 		else
-			pkpg_window_step(scan->window);
+			pkpg_step();
 	}
 	scan->returned = row;
 	scan->n_returned++;
@@ -417,16 +417,18 @@ static void
 explain(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	const PkpgWindowStats *stats = &((BatchScan *) node)->window->stats;
+	const PkpgRun         *run = &stats->run;
 
 	(void) ancestors;
 	if (!es->analyze)
 		return;
 	ExplainPropertyUInteger("Model Requests", NULL, stats->n_asked, es);
-	ExplainPropertyUInteger("Model Steps", NULL, stats->n_steps, es);
-	ExplainPropertyFloat(
-		"Average Batch", NULL,
-		stats->n_steps > 0 ? (double) stats->n_running / (double) stats->n_steps : 0, 1, es);
-	ExplainPropertyUInteger("Prompt Tokens", NULL, stats->run.n_prompt, es);
-	ExplainPropertyUInteger("Reused Prompt Tokens", NULL, stats->run.n_reused, es);
-	ExplainPropertyUInteger("Generated Tokens", NULL, stats->run.n_generated, es);
+	ExplainPropertyUInteger("Model Steps", NULL,
+	                        run->last_step > 0 ? run->last_step - run->first_step + 1 : 0, es);
+	ExplainPropertyFloat("Average Batch", NULL,
+	                     run->n_steps > 0 ? (double) run->n_step_rows / (double) run->n_steps : 0,
+	                     1, es);
+	ExplainPropertyUInteger("Prompt Tokens", NULL, run->n_prompt, es);
+	ExplainPropertyUInteger("Reused Prompt Tokens", NULL, run->n_reused, es);
+	ExplainPropertyUInteger("Generated Tokens", NULL, run->n_generated, es);
 }

@@ -205,10 +205,3 @@ finish(PkpgWindow *window, PkpgQuestion *question)
 	pkpg_call_finish(&question->call, NULL);
 	MemoryContextSwitchTo(caller);
 }
-
-void
-pkpg_window_step(PkpgWindow *window)
-{
-	window->stats.n_running += pkpg_step();
-	window->stats.n_steps++;
-}

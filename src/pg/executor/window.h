@@ -43,8 +43,6 @@ typedef struct PkpgWindowStats
 {
 	uint64  n_rows;
 	uint64  n_asked; /* questions that the model was asked */
-	uint64  n_steps;
-	uint64  n_running; /* summed over the steps */
 	PkpgRun run;
 } PkpgWindowStats;
 
@@ -76,7 +74,5 @@ extern void     pkpg_window_remove(PkpgWindow *window, PkpgRow *row);
 extern void pkpg_window_ask(PkpgWindow *window, PkpgRow *row);
 /* Take answers that are there, in the order of sites; true if the row's next site may be asked. */
 extern bool pkpg_window_take(PkpgWindow *window, PkpgRow *row);
-/* One step of the model for all that is asked. */
-extern void pkpg_window_step(PkpgWindow *window);
 
 #endif

@@ -144,7 +144,7 @@ pkpg_request_next(PkpgRequest *held, PkPiece *piece)
 			tell_once(held);
 			return false;
 		}
-		(void) held->host->step();
+		held->host->step();
 	}
 	held->n_read++;
 	return true;
@@ -163,10 +163,13 @@ tell_once(PkpgRequest *held)
 }
 
 /* A session may have requests in both hosts for a while: when the engine program came or went. */
-size_t
+void
 pkpg_step(void)
 {
-	return pkpg_local_host.n_running() > 0 ? pkpg_local_host.step() : pkpg_shared_host.step();
+	if (pkpg_local_host.n_running() > 0)
+		pkpg_local_host.step();
+	else
+		pkpg_shared_host.step();
 }
 
 void

@@ -41,13 +41,13 @@ extern void         pkpg_request_end(PkpgRequest *request);
 /* False if one more request of this role would be one too many. */
 extern bool         pkpg_has_room(void);
 
-/* Compute or wait: one step of requests of this session; their number before it. */
-extern size_t pkpg_step(void);
+/* Compute or wait: one step of the requests of this session. */
+extern void pkpg_step(void);
 /* Its answer is there, or it failed: then taking the answer raises the error. */
-extern bool   pkpg_request_is_done(const PkpgRequest *request);
-extern bool   pkpg_request_has_failed(const PkpgRequest *request);
+extern bool pkpg_request_is_done(const PkpgRequest *request);
+extern bool pkpg_request_has_failed(const PkpgRequest *request);
 /* Add what a request that is done has cost. */
-extern void   pkpg_request_count(const PkpgRequest *request, PkpgRun *run);
+extern void pkpg_request_count(const PkpgRequest *request, PkpgRun *run);
 
 /* The next token, computed when it is asked for; false at the end. Valid until the next call. */
 extern bool pkpg_request_next(PkpgRequest *request, PkPiece *piece);

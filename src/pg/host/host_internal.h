@@ -36,7 +36,7 @@ typedef struct PkpgHost
 	/* Make *out first, then whatever may fail: what is there is freed by the caller. */
 	void (*begin)(const PkpgAsk *ask, void **out);
 	void (*free)(void *request);
-	size_t (*step)(void);
+	void (*step)(void);
 	bool (*is_done)(const void *request);
 	bool (*has_failed)(const void *request);
 	/* Raise what a request failed with, if it did. */

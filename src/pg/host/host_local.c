@@ -25,14 +25,22 @@
 /* Of keys and values, when polyko.kv_cache_size is not set. */
 #define DEFAULT_KV_BYTES ((size_t) 256 << 20)
 
+typedef struct Local
+{
+	PkRequest *request;
+	uint64     steps_before, step_rows_before; /* when it began */
+} Local;
+
 static PkEngine      *engine = NULL;
 static PkEngineConfig engine_config;
 static size_t         n_alive = 0; /* requests of the engine */
+static uint64         n_steps = 0; /* of all engines of this process */
+static uint64         n_step_rows = 0;
 static bool           is_release_planned = false;
 
 static void   begin(const PkpgAsk *ask, void **out);
 static void   free_request(void *request);
-static size_t step(void);
+static void   step(void);
 static bool   is_done(const void *request);
 static bool   has_failed(const void *request);
 static void   check(const void *request);
@@ -54,27 +62,29 @@ begin(const PkpgAsk *ask, void **out)
 	PkRequestSpec spec = *ask->spec;
 	PkError       err = {0};
 	PkStatus      status;
-	PkRequest    *request;
+	Local        *local = palloc0(sizeof(Local)); /* goes with the context that frees the request */
 
 	engine_want(spec.model);
 	plan_release();
 	spec.cache_key = ask->role;
-	status = pk_engine_submit(engine, &spec, &request, &err);
+	status = pk_engine_submit(engine, &spec, &local->request, &err);
 	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
 		pk_error_hint(&err, status, "Leave the argument out to get its default.");
 	pkpg_check(status, &err);
-	*out = request;
+	local->steps_before = n_steps;
+	local->step_rows_before = n_step_rows;
+	*out = local;
 	n_alive++;
 }
 
 static void
 free_request(void *request)
 {
-	pk_request_free(request);
+	pk_request_free(((Local *) request)->request);
 	n_alive--;
 }
 
-static size_t
+static void
 step(void)
 {
 	size_t   n = n_running();
@@ -85,13 +95,14 @@ step(void)
 	plan_release();
 	pkpg_cancel_init(&cancel);
 	pkpg_check(pk_engine_step(engine, &cancel, &err), &err);
-	return n;
+	n_steps++;
+	n_step_rows += n;
 }
 
 static bool
 is_done(const void *request)
 {
-	return pk_request_finish(request) != PK_FINISH_NONE;
+	return pk_request_finish(((const Local *) request)->request) != PK_FINISH_NONE;
 }
 
 /* A step that fails raises its error at once. */
@@ -111,23 +122,32 @@ check(const void *request)
 static void
 answer(const void *request, PkpgAnswer *out)
 {
-	out->finish = pk_request_finish(request);
-	out->logprob = pk_request_logprob(request);
-	out->n_prompt = pk_request_n_prompt(request);
-	out->n_completion = pk_request_n_completion(request);
-	out->text = pk_request_text(request, &out->text_len);
-	out->floats = pk_request_floats(request, &out->n_floats);
-	out->run.n_prompt = out->n_prompt;
-	out->run.n_generated = pk_request_n_pieces(request);
-	out->run.n_reused = pk_request_n_reused(request);
+	const Local     *local = request;
+	const PkRequest *asked = local->request;
+
+	out->finish = pk_request_finish(asked);
+	out->logprob = pk_request_logprob(asked);
+	out->n_prompt = pk_request_n_prompt(asked);
+	out->n_completion = pk_request_n_completion(asked);
+	out->text = pk_request_text(asked, &out->text_len);
+	out->floats = pk_request_floats(asked, &out->n_floats);
+	out->run = (PkpgRun){.n_prompt = out->n_prompt,
+	                     .n_generated = pk_request_n_pieces(asked),
+	                     .n_reused = pk_request_n_reused(asked),
+	                     .n_steps = n_steps - local->steps_before,
+	                     .n_step_rows = n_step_rows - local->step_rows_before,
+	                     .first_step = local->steps_before + 1,
+	                     .last_step = n_steps};
 }
 
 static bool
 piece(void *request, size_t i, PkPiece *out)
 {
-	if (i >= pk_request_n_pieces(request))
+	const PkRequest *asked = ((Local *) request)->request;
+
+	if (i >= pk_request_n_pieces(asked))
 		return false;
-	*out = pk_request_piece(request, i);
+	*out = pk_request_piece(asked, i);
 	return true;
 }
 

@@ -61,7 +61,7 @@ static uint64     last_id = 0;
 
 static void    begin(const PkpgAsk *ask, void **out);
 static void    free_request(void *request);
-static size_t  step(void);
+static void    step(void);
 static bool    is_done(const void *request);
 static bool    has_failed(const void *request);
 static void    check(const void *request);
@@ -161,15 +161,12 @@ flush_soon(void)
 		lose();
 }
 
-static size_t
+static void
 step(void)
 {
-	size_t n = n_open;
-
 	CHECK_FOR_INTERRUPTS();
 	while (n_open > 0 && !take_frames())
 		wait_for_engine();
-	return n;
 }
 
 static bool
@@ -220,6 +217,8 @@ answer(const void *request, PkpgAnswer *out)
 	                     .n_reused = ended->n_reused,
 	                     .n_steps = ended->n_steps,
 	                     .n_step_rows = ended->n_step_rows,
+	                     .first_step = ended->last_step - ended->n_steps + 1,
+	                     .last_step = ended->last_step,
 	                     .queue_us = ended->queue_us,
 	                     .run_us = ended->run_us};
 	if (out->finish == PK_FINISH_DONE)

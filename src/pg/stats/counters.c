@@ -19,6 +19,9 @@ pkpg_run_add(PkpgRun *sum, const PkpgRun *run)
 	sum->n_reused += run->n_reused;
 	sum->n_steps += run->n_steps;
 	sum->n_step_rows += run->n_step_rows;
+	if (sum->first_step == 0 || (run->first_step > 0 && run->first_step < sum->first_step))
+		sum->first_step = run->first_step;
+	sum->last_step = Max(sum->last_step, run->last_step);
 	sum->queue_us += run->queue_us;
 	sum->run_us += run->run_us;
 }
