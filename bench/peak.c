@@ -14,12 +14,12 @@
 
 #include "core/kernels/kernels.h"
 #include "core/kernels/tiers.h"
-#include "core/kernels/vnni_dots.h"
+#include "core/kernels/vnni_tile.h"
 
 #if defined(__x86_64__)
 
 #define N_COLS 2048
-#define N_ROWS (PK_DOTS_BLOCKS * PK_LANES)
+#define N_ROWS (PK_TILE_BLOCKS * PK_LANES)
 #define ROUNDS 200
 #define RUNS 50
 #define MAX_THREADS 256
@@ -33,47 +33,58 @@ seconds(void)
 	return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
 }
 
-/* All of K is one group, so nothing but products and their loads is left. */
+/* The tile of gemm_q8 with nothing left but products and their loads: all of K is one group. */
 PK_TARGET_VNNI static void
-multiply(const PkDots *dots)
+products(const uint8_t *w, const int8_t *q)
 {
-	for (int i = 0; i < ROUNDS; i++)
-		pk_dots_6(dots);
+	const size_t w_stride = (size_t) PK_LANES * N_COLS, q_stride = N_COLS;
+
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		const uint8_t *w_at = w;
+		const int8_t  *q_at = q;
+		size_t         left = N_COLS / PK_QUAD / 4;
+
+		/* clang-format off */
+		__asm__ volatile("1:\n\t"
+		                 PK_QUAD_Q8("0", PK_DOTS_6) PK_QUAD_Q8("1", PK_DOTS_6)
+		                 PK_QUAD_Q8("2", PK_DOTS_6) PK_QUAD_Q8("3", PK_DOTS_6)
+		                 "add $256, %[w]\n\t"
+		                 "add $16, %[q]\n\t"
+		                 "dec %[left]\n\t"
+		                 "jnz 1b\n\t"
+		                 : [w] "+r"(w_at), [q] "+r"(q_at), [left] "+r"(left)
+		                 : [ws] "r"(w_stride), [ws3] "r"(3 * w_stride), [qs] "r"(q_stride),
+		                   [qs3] "r"(3 * q_stride), [qs5] "r"(5 * q_stride)
+		                 : "cc", "memory", PK_CLOBBERED_ZMM);
+		/* clang-format on */
+	}
 }
 
 /* The best of RUNS, in Gop/s, to *arg. */
 static void *
 thread_main(void *arg)
 {
-	uint8_t *w = aligned_alloc(64, (size_t) N_ROWS * N_COLS);
-	int8_t  *q = aligned_alloc(64, (size_t) PK_DOTS_TOKENS * N_COLS);
-	int32_t *sums = aligned_alloc(64, sizeof(int32_t) * PK_DOTS_TOKENS * N_ROWS);
-	int32_t  start[PK_DOTS_TOKENS] = {0};
-	PkDots   dots = {.w = w,
-	                 .w_stride = (size_t) PK_LANES * N_COLS,
-	                 .q = q,
-	                 .q_stride = N_COLS,
-	                 .n_quads = N_COLS / PK_QUAD,
-	                 .start = start,
-	                 .dots = sums};
+	uint8_t *w = aligned_alloc(64, (size_t) N_ROWS * N_COLS + 64);
+	int8_t  *q = aligned_alloc(64, (size_t) PK_PANEL_TOKENS * N_COLS);
 	double   best = 0;
 
-	if (w == NULL || q == NULL || sums == NULL)
+	if (w == NULL || q == NULL)
 		exit(1);
-	memset(w, 1, (size_t) N_ROWS * N_COLS);
-	memset(q, 1, (size_t) PK_DOTS_TOKENS * N_COLS);
+	memset(w, 1, (size_t) N_ROWS * N_COLS + 64);
+	memset(q, 1, (size_t) PK_PANEL_TOKENS * N_COLS);
 	for (int i = 0; i < RUNS; i++)
 	{
 		double begin = seconds();
 
-		multiply(&dots);
+		products(w, q);
 
-		double rate = 2.0 * N_ROWS * N_COLS * PK_DOTS_TOKENS * ROUNDS / (seconds() - begin) / 1e9;
+		double rate = 2.0 * N_ROWS * N_COLS * PK_PANEL_TOKENS * ROUNDS / (seconds() - begin) / 1e9;
 
 		best = rate > best ? rate : best;
 	}
 	*(double *) arg = best;
-	free(w), free(q), free(sums);
+	free(w), free(q);
 	return NULL;
 }
 

@@ -14,8 +14,10 @@
 #define MAX_N 1040
 #define MAX_T 20
 #define MAX_ROWS 80
+#define PANEL_ROWS 128 /* two panels */
 
 #define TOL_F16 2e-3     /* 11-bit weights, sums of up to 1,023 products */
+#define TOL_PANEL 1e-2   /* sums of 4200 products of floats */
 #define TOL_NORM 2e-5    /* float sums of 1,023 items */
 #define TOL_ELEMENT 3e-7 /* a few units in the last place near 1 */
 
@@ -134,6 +136,31 @@ test_products(const PkKernels *tier)
 		ok(passed, "%s: products with %s weights have the scalar tier's bits", tier->name,
 		   pk_quant_name(quants[i]));
 		is_near(worst, 0, TOL_F16, "and are near the product in double precision");
+	}
+}
+
+/*
+ * Rows that fill panels of 4 blocks and inputs that go in several stretches, in both halves of the
+ * call; each number of tokens in a tile, and tiles of two sizes.
+ */
+static void
+test_panels(const PkKernels *tier)
+{
+	static const PkQuant quants[] = {PK_QUANT_Q8, PK_QUANT_Q4};
+	static const size_t  n_cols[] = {33, 2048, 4200};
+
+	for (size_t i = 0; i < PK_LENGTH(quants); i++)
+	{
+		bool   passed = true;
+		double worst = 0;
+
+		for (size_t k = 0; k < PK_LENGTH(n_cols); k++)
+			for (size_t t = 1; t <= 8; t++)
+				passed &= gemm_agrees(quants[i], tier,
+				                      (Shape){PANEL_ROWS + t % 2 * 17, n_cols[k], t}, &worst);
+		ok(passed, "%s: panels of %s rows over stretches of inputs have them, too", tier->name,
+		   pk_quant_name(quants[i]));
+		is_near(worst, 0, TOL_PANEL, "and are near the product in double precision");
 	}
 }
 
@@ -441,6 +468,7 @@ main(void)
 		}
 		test_quantize(&tier);
 		test_products(&tier);
+		test_panels(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
 		test_many_queries(&tier);
