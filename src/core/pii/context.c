@@ -15,6 +15,8 @@
 #define N_VOWELS 21u
 #define N_TAILS 28u
 #define RAW (3 * PK_PII_LEFT) /* jamo of as many syllables */
+#define NUMBER 1              /* stands for a number between what counts */
+#define LEAST_WORD 2          /* after a number: the next is not of the same list */
 
 static bool
 counts(PkPiiChar c)
@@ -91,11 +93,11 @@ append(PkPiiWords *words, const uint16_t *chars, size_t n)
 void
 pk_pii_words_to(PkPiiWords *words, const char *text, size_t at)
 {
-	uint16_t chars[RAW + 1];
-	size_t   first = RAW + 1, n_units = 0, i = at;
+	uint16_t chars[RAW + 2];
+	size_t   first = RAW + 2, n_units = 0, i = at, n_digits = 0, n_last = 0;
 	bool     is_apart = true, is_line = false;
 
-	while (i > words->end && n_units < PK_PII_LEFT && first > 1)
+	while (i > words->end && n_units < PK_PII_LEFT && first > 2)
 	{
 		PkPiiChar c = pk_pii_char_before(text, i);
 		size_t    mark = counts(c) ? pk_pii_mark_before(text, i, words->has_labels) : 0;
@@ -107,36 +109,46 @@ pk_pii_words_to(PkPiiWords *words, const char *text, size_t at)
 		if (!counts(c) || mark > 0)
 		{
 			is_apart = true;
+			n_digits += mark > 0 ? PK_PII_NUMBER : c.class == PK_PII_DIGIT;
 			continue;
 		}
 
 		uint16_t code = fold(c.code);
+		bool     is_last = first == PK_LENGTH(chars);
 
 		/* Latin words stay apart, and jamo that what doesn't count lies between */
-		if (is_apart && first <= RAW && is_vowel_or_tail(chars[first]))
+		if (is_apart && !is_last && is_vowel_or_tail(chars[first]))
 			chars[first] = 0xfffd;
-		if (is_apart && first <= RAW && is_latin(code) && is_latin(chars[first]))
+		if (is_last)
+			n_last = n_digits;
+		else if (n_digits >= PK_PII_NUMBER)
+			chars[--first] = NUMBER;
+		else if (is_apart && is_latin(code) && is_latin(chars[first]))
 			chars[--first] = ' ';
 		chars[--first] = code;
 		n_units += !is_vowel_or_tail(code);
+		n_digits = 0;
 		is_apart = false;
 	}
-	if (is_line || n_units >= PK_PII_LEFT || first <= 1)
-		words->n = 0;
-	else if (words->n > 0 && first <= RAW && is_latin(words->chars[words->n - 1]) &&
-	         is_latin(chars[first]))
-		append(words, &(uint16_t){' '}, 1);
-
-	size_t n = compose(chars + first, RAW + 1 - first);
-
-	append(words, chars + first, n);
+	if (is_line || n_units >= PK_PII_LEFT || first <= 2)
+		words->n = words->n_digits = 0;
+	n_digits += words->n_digits;
+	words->n_digits = first < PK_LENGTH(chars) ? n_last : n_digits;
 	words->end = at;
+	if (first == PK_LENGTH(chars))
+		return;
+	if (words->n > 0 && n_digits >= PK_PII_NUMBER)
+		append(words, &(uint16_t){NUMBER}, 1);
+	else if (words->n > 0 && is_latin(words->chars[words->n - 1]) && is_latin(chars[first]))
+		append(words, &(uint16_t){' '}, 1);
+	append(words, chars + first, compose(chars + first, PK_LENGTH(chars) - first));
 }
 
 void
-pk_pii_words_over(PkPiiWords *words, size_t at)
+pk_pii_words_over(PkPiiWords *words, size_t at, size_t n_digits)
 {
 	words->end = at;
+	words->n_digits += n_digits;
 }
 
 /* What counts on the right, up to the next number, mark or line. */
@@ -205,17 +217,26 @@ roles_of(const PkPiiWord *word, const uint16_t *chars, size_t start)
 static size_t
 find_words(const uint16_t *chars, size_t n, bool is_left, PkPiiHit *hits)
 {
-	size_t n_hits = 0, covered = n + 1;
+	size_t n_hits = 0, covered = n + 1, n_numbers = 0;
+	bool   has_number = false;
 
 	for (size_t end = n; end > 0; end--)
 	{
+		if (chars[end - 1] == NUMBER)
+		{
+			has_number |= n - end - n_numbers >= LEAST_WORD;
+			n_numbers++;
+			continue;
+		}
+
 		size_t           start;
 		const PkPiiWord *word = pk_pii_word_at(chars, n, end, &start);
 
 		if (word == NULL || start >= covered)
 			continue;
 		covered = start;
-		hits[n_hits++] = (PkPiiHit){roles_of(word, chars, start), is_left ? n - end : start};
+		hits[n_hits++] = (PkPiiHit){roles_of(word, chars, start),
+		                            is_left ? n - end - n_numbers : start, has_number};
 	}
 	return n_hits;
 }
@@ -236,12 +257,13 @@ pk_pii_context(const PkPiiWords *words, const char *text, size_t len, size_t end
 }
 
 static size_t
-nearest(const PkPiiHit *hits, size_t n, uint32_t roles)
+nearest(const PkPiiHit *hits, size_t n, uint32_t roles, bool is_waiting)
 {
 	size_t least = PK_PII_FAR;
 
 	for (size_t i = 0; i < n; i++)
-		if ((hits[i].roles & roles) != 0 && hits[i].distance < least)
+		if ((hits[i].roles & roles) != 0 && hits[i].distance < least &&
+		    !(is_waiting && hits[i].has_number))
 			least = hits[i].distance;
 	return least;
 }
@@ -249,13 +271,19 @@ nearest(const PkPiiHit *hits, size_t n, uint32_t roles)
 size_t
 pk_pii_left(const PkPiiContext *context, uint32_t roles)
 {
-	return nearest(context->left, context->n_left, roles);
+	return nearest(context->left, context->n_left, roles, false);
+}
+
+size_t
+pk_pii_waiting(const PkPiiContext *context, uint32_t roles)
+{
+	return nearest(context->left, context->n_left, roles, true);
 }
 
 size_t
 pk_pii_right(const PkPiiContext *context, uint32_t roles)
 {
-	return nearest(context->right, context->n_right, roles);
+	return nearest(context->right, context->n_right, roles, false);
 }
 
 size_t

@@ -5,6 +5,9 @@
  * Distances count letters and other signs; digits, spaces, dashes, dots, brackets, masks and our
  * own marks don't count and are no part of words. So a text that was redacted gives the numbers
  * that are left the same context as before, and redacting again changes nothing.
+ *
+ * Where a number or a mark lies between what counts, words are apart, and a label before it has its
+ * number: "사업자번호 123-45-67890, 대표 02-345-6789" says nothing of the phone.
  */
 #ifndef PK_CONTEXT_H
 #define PK_CONTEXT_H
@@ -14,25 +17,28 @@
 #define PK_PII_LEFT 48
 #define PK_PII_RIGHT 25
 #define PK_PII_FAR SIZE_MAX
+#define PK_PII_NUMBER 3 /* digits that part words, together */
 
 /* What counts on the line before a place, oldest first. */
 typedef struct PkPiiWords
 {
 	uint16_t chars[PK_PII_LEFT];
 	size_t   n;
-	size_t   end; /* the place: bytes */
+	size_t   end;      /* the place: bytes */
+	size_t   n_digits; /* since the last that counts: PK_PII_NUMBER of them are a number */
 	bool     has_labels;
 } PkPiiWords;
 
 /* Go on to byte at. Each byte is looked at once, whatever is asked. */
 void pk_pii_words_to(PkPiiWords *words, const char *text, size_t at);
-/* Go on to byte at, over a span. */
-void pk_pii_words_over(PkPiiWords *words, size_t at);
+/* Go on to byte at, over a span that leaves n_digits when it is replaced. */
+void pk_pii_words_over(PkPiiWords *words, size_t at, size_t n_digits);
 
 typedef struct PkPiiHit
 {
 	uint32_t roles;
-	size_t   distance; /* what counts between the word and the number */
+	size_t   distance;   /* what counts between the word and the number */
+	bool     has_number; /* the word's own: it and a further word lie between */
 } PkPiiHit;
 
 typedef struct PkPiiContext
@@ -53,6 +59,8 @@ bool pk_pii_right_is_whole(const char *text, size_t len, size_t end, bool has_la
 /* Least distance of a word that has one of the roles, or PK_PII_FAR. */
 size_t pk_pii_left(const PkPiiContext *context, uint32_t roles);
 size_t pk_pii_right(const PkPiiContext *context, uint32_t roles);
+/* The same of words on the left that have no number yet. */
+size_t pk_pii_waiting(const PkPiiContext *context, uint32_t roles);
 
 /* Bytes of one of our marks that begins at (or, before: ends at) byte i; 0 if none does. */
 size_t pk_pii_mark(const char *text, size_t len, size_t i, bool has_labels);

@@ -147,6 +147,12 @@ mask(const char *text, const PkPiiMatch *match, char *out)
 	return len;
 }
 
+bool
+pk_pii_is_hidden_whole(const char *text, const PkPiiMatch *match)
+{
+	return count_signs(text, match).is_spelled;
+}
+
 /* A spelled number is hidden whole: its letters would be words for the next one. */
 static bool
 is_kept(PkPiiKind kind, const Signs *signs, size_t i)

@@ -93,4 +93,7 @@ int pk_pii_style(const char *name, size_t len);
 #define PK_PII_MAX_MARK 48
 size_t pk_pii_replace(const char *text, const PkPiiMatch *match, PkPiiStyle style, char *out);
 
+/* A mask shows no digit of it: the number is spelled. */
+bool pk_pii_is_hidden_whole(const char *text, const PkPiiMatch *match);
+
 #endif

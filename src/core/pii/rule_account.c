@@ -21,8 +21,10 @@ static size_t find_groups(const PkPiiCase *c);
 static bool   is_shape(const PkPiiChain *chain, size_t n);
 static bool   is_unmistakable(const PkPiiChain *chain, size_t n);
 static bool   is_other_shape(const PkPiiChain *chain, size_t n);
+static bool   is_years(const PkPiiChain *chain, size_t n);
 static bool   is_timestamp(const uint8_t *digits, size_t n);
 static float  judge(PkPiiCase *c, size_t n);
+static bool   is_after_key(const PkPiiCase *c);
 static float  judge_run(const PkPiiCase *c, const PkPiiContext *context);
 static size_t bank(const PkPiiContext *context, bool is_left, size_t bare_within);
 
@@ -130,6 +132,20 @@ is_other_shape(const PkPiiChain *chain, size_t n)
 	return false;
 }
 
+/* 2019-2020-2021 */
+static bool
+is_years(const PkPiiChain *chain, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		uint32_t year = pk_pii_value(chain->digits + chain->groups[i].first, 4);
+
+		if (chain->groups[i].n != 4 || year < 1900 || year > 2100)
+			return false;
+	}
+	return true;
+}
+
 /* YYYYMMDDhhmm[ss] */
 static bool
 is_timestamp(const uint8_t *digits, size_t n)
@@ -149,8 +165,9 @@ judge(PkPiiCase *c, size_t n)
 	const PkPiiContext *context = pk_pii_around(c, end);
 	size_t              own = pk_pii_left(context, PK_PII_W_ACCOUNT);
 	size_t              named = bank(context, true, BARE);
-	size_t              other = pk_pii_left(context, PK_PII_W_KEEP | PK_PII_W_RRN | PK_PII_W_LOCAL);
-	bool                is_beside = c->before.class == PK_PII_ALPHA && named > 0 && own > 0;
+	size_t              other =
+		pk_pii_waiting(context, PK_PII_W_KEEP | PK_PII_W_THING | PK_PII_W_RRN | PK_PII_W_LOCAL);
+	bool is_beside = c->before.class == PK_PII_ALPHA && named > 0 && own > 0;
 
 	if (is_beside || pk_pii_is_numbered(context) || is_other_shape(chain, n) ||
 	    is_dated(chain, n) || pk_pii_is_embedded(c->scan, chain->groups[0].start, end))
@@ -163,13 +180,23 @@ judge(PkPiiCase *c, size_t n)
 		return 0.98f;
 	if (is_unmistakable(chain, n))
 		return 0.9f;
-	if (!is_shape(chain, n))
+	if (!is_shape(chain, n) || is_years(chain, n))
 		return 0;
-	if (own <= LEFT || named <= LEFT || pk_pii_left(context, PK_PII_W_TRANSFER) <= LEFT ||
-	    pk_pii_right(context, PK_PII_W_ACCOUNT | PK_PII_W_TRANSFER) <= PK_PII_RIGHT ||
+	if (own <= LEFT || named <= LEFT || pk_pii_left(context, PK_PII_W_TRANSFER) <= LEFT)
+		return 0.9f;
+	if (context->is_joined && pk_pii_right(context, PK_PII_W_UNIT) == 0)
+		return 0;
+	if (pk_pii_right(context, PK_PII_W_ACCOUNT | PK_PII_W_TRANSFER) <= PK_PII_RIGHT ||
 	    bank(context, false, BARE) <= PK_PII_RIGHT)
 		return 0.9f;
 	return 0;
+}
+
+/* In ...&key=NUMBER, what is on the right belongs to the next key. */
+static bool
+is_after_key(const PkPiiCase *c)
+{
+	return pk_pii_before(c->scan, c->chain->groups[0].start - 1).class == PK_PII_ALPHA;
 }
 
 static float
@@ -178,7 +205,10 @@ judge_run(const PkPiiCase *c, const PkPiiContext *context)
 	const PkPiiChain *chain = c->chain;
 	size_t            end = chain->groups[0].end;
 
+	bool is_parameter = c->before.code == '=' && is_after_key(c);
+
 	if (is_timestamp(chain->digits, chain->groups[0].n) || pk_pii_is_letter(c->scan, end) ||
+	    (is_parameter && pk_pii_left(context, PK_PII_W_ACCOUNT) > OWN) ||
 	    (context->is_joined && pk_pii_right(context, PK_PII_W_UNIT) == 0))
 		return 0;
 	if (pk_pii_left(context, PK_PII_W_ACCOUNT | PK_PII_W_TRANSFER) <= RUN_LEFT ||

@@ -12,6 +12,8 @@
 #define DIRECT 3  /* a label right before, with a colon or a particle */
 #define WORD 20
 #define COUNTRY 82
+/* "접수 02-345-6789" is a phone all the same, "접수번호 02-2024-0312" is none */
+#define LABELS (PK_PII_W_KEEP | PK_PII_W_RRN)
 #define MAX_NATIONAL 12
 
 /* A number in national form, and where its parts lie in the chain. */
@@ -34,9 +36,10 @@ static float              judge_national(PkPiiCase *c, size_t n_groups, const Na
 static size_t             span_start(const PkPiiCase *c, size_t n_groups);
 static bool               nationwide(PkPiiCase *c, PkPiiMatch *match);
 static bool               local(PkPiiCase *c, PkPiiMatch *match);
+static bool               unplanned(PkPiiCase *c, PkPiiMatch *match);
 static size_t             pair(const PkPiiCase *c, size_t n_first);
 static bool               is_years(const PkPiiCase *c);
-static bool               has_other_label(const PkPiiContext *context, size_t distance);
+static bool has_other_label(const PkPiiContext *context, uint32_t labels, size_t distance);
 
 bool
 pk_pii_phone(PkPiiCase *c, PkPiiMatch *match)
@@ -54,7 +57,7 @@ pk_pii_phone(PkPiiCase *c, PkPiiMatch *match)
 		match->start = span_start(c, n);
 		return true;
 	}
-	return nationwide(c, match) || local(c, match);
+	return nationwide(c, match) || local(c, match) || unplanned(c, match);
 }
 
 /* Digits of 82 or 0082 that the chain begins with, 0 if it doesn't. */
@@ -176,12 +179,13 @@ judge_national(PkPiiCase *c, size_t n_groups, const National *national)
 		return 0;
 	if (pk_pii_is_numbered(context))
 		return 0;
-	if (national->prefix->is_geographic && !national->is_abroad && has_other_label(context, DIRECT))
+	if (national->prefix->is_geographic && !national->is_abroad &&
+	    has_other_label(context, LABELS, DIRECT))
 		return 0;
 	if (!is_run)
 		return 0.95f;
 	if (pk_pii_is_embedded(c->scan, chain->groups[0].start, end) ||
-	    has_other_label(context, DIRECT))
+	    has_other_label(context, LABELS | PK_PII_W_THING, DIRECT))
 		return 0;
 	if (c->before.class == PK_PII_ALPHA && word > 0)
 		return 0;
@@ -241,10 +245,13 @@ nationwide(PkPiiCase *c, PkPiiMatch *match)
 	size_t              end = chain->groups[n - 1].end;
 	const PkPiiContext *context = pk_pii_around(c, end);
 	size_t              word = pk_pii_left(context, PK_PII_W_PHONE);
-	bool                is_loose = n == 1 || chain->groups[0].join == PK_PII_BY_SPACE;
-	bool                is_named = word <= WORD || pk_pii_right(context, PK_PII_W_PHONE) <= DIRECT;
+	bool                is_loose = n == 1 || chain->groups[0].join == PK_PII_BY_SPACE ||
+	                chain->groups[0].join == PK_PII_BY_DOT || pk_pii_is_letter(c->scan, end);
+	bool is_named = word <= WORD || pk_pii_right(context, PK_PII_W_PHONE) <= DIRECT;
 
-	if (pk_pii_is_numbered(context) || has_other_label(context, OWN) ||
+	uint32_t labels = is_loose ? LABELS | PK_PII_W_THING : LABELS;
+
+	if (pk_pii_is_numbered(context) || has_other_label(context, labels, OWN) ||
 	    pk_pii_is_embedded(c->scan, chain->groups[0].start, end))
 		return false;
 	if (is_loose && (!is_named || c->before.class == PK_PII_ALPHA))
@@ -275,10 +282,32 @@ local(PkPiiCase *c, PkPiiMatch *match)
 		in_list = strchr(" ,/", scan->text[i]) != NULL;
 	if (!in_list && pk_pii_left(context, PK_PII_W_LOCAL) > DIRECT)
 		return false;
-	if (is_years(c) || has_other_label(context, DIRECT) ||
+	if (is_years(c) || has_other_label(context, LABELS | PK_PII_W_THING, DIRECT) ||
 	    (context->is_joined && pk_pii_right(context, PK_PII_W_UNIT) == 0))
 		return false;
 	pk_pii_set(c, n, PK_PII_TELL, 0.8f, match);
+	return true;
+}
+
+/* The plan knows no such prefix, but a label right before says that it is a phone: 022-9298-1213.
+ */
+static bool
+unplanned(PkPiiCase *c, PkPiiMatch *match)
+{
+	const PkPiiGroup *groups = c->chain->groups;
+
+	if (c->chain->n_groups < 3 || c->chain->digits[0] != 0 || groups[0].n < 3 || groups[0].n > 4 ||
+	    groups[1].n < 3 || groups[1].n > 4 || groups[2].n != 4 || !pk_pii_may_end(c->chain, 3))
+		return false;
+
+	const PkPiiContext *context = pk_pii_around(c, groups[2].end);
+
+	if (pk_pii_left(context, PK_PII_W_PHONE) > DIRECT ||
+	    has_other_label(context, LABELS | PK_PII_W_THING, DIRECT) ||
+	    pk_pii_left(context, PK_PII_W_ACCOUNT) <= ACCOUNT)
+		return false;
+	pk_pii_set(c, 3, PK_PII_TELL, 0.7f, match);
+	match->start = span_start(c, 3);
 	return true;
 }
 
@@ -296,9 +325,9 @@ is_years(const PkPiiCase *c)
 
 /* A label of another number stands nearer than one of a phone. */
 static bool
-has_other_label(const PkPiiContext *context, size_t distance)
+has_other_label(const PkPiiContext *context, uint32_t labels, size_t distance)
 {
-	size_t other = pk_pii_left(context, PK_PII_W_KEEP | PK_PII_W_RRN);
+	size_t other = pk_pii_waiting(context, labels);
 
 	return other <= distance && other < pk_pii_left(context, PK_PII_W_PHONE);
 }

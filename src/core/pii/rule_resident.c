@@ -8,7 +8,8 @@
 #include "core/pii/rules.h"
 
 #define N_DIGITS 13
-#define NEAR 5   /* a label this near is the number's own */
+#define NEAR 4   /* a label this near is the number's own */
+#define BESIDE 1 /* a noun that may be a label: "은" between */
 #define LABEL 15 /* a label of a person's number, with "는" or a name between */
 #define WORD 40
 
@@ -84,13 +85,14 @@ judge(PkPiiCase *c, size_t end, bool is_whole, bool is_masked)
 	const uint8_t      *digits = c->chain->digits;
 	uint8_t             sex = digits[6];
 	size_t              own = pk_pii_left(context, PK_PII_W_RRN);
-	size_t              other = pk_pii_left(context, PK_PII_W_KEEP);
+	size_t              label = pk_pii_waiting(context, PK_PII_W_KEEP);
+	size_t              thing = pk_pii_waiting(context, PK_PII_W_THING);
 	bool                is_checked = !is_masked && has_check_digit(digits);
 	bool                is_known = is_birthday(digits) && sex >= 1 && sex <= 8;
 
-	if (own <= LABEL && own < other)
+	if (own <= LABEL && own < label && own < thing)
 		return 1.0f;
-	if (other <= NEAR || pk_pii_is_numbered(context) || !is_known)
+	if (label <= NEAR || thing <= BESIDE || pk_pii_is_numbered(context) || !is_known)
 		return 0;
 	if (is_masked)
 		return 0.95f;

@@ -9,12 +9,13 @@
 
 #define POLL_BYTES ((size_t) 1 << 18)
 
-static bool is_settled(const PkPiiScan *scan);
-static bool at_chain(PkPiiScan *scan, PkPiiMatch *match);
-static bool is_inside(const PkPiiScan *scan, PkPiiChar before);
-static bool ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
-static bool take(PkPiiScan *scan, PkPiiMatch *match);
-static void keep_words(PkPiiScan *scan, const PkPiiMatch *match);
+static bool   is_settled(const PkPiiScan *scan);
+static bool   at_chain(PkPiiScan *scan, PkPiiMatch *match);
+static bool   is_inside(const PkPiiScan *scan, PkPiiChar before);
+static bool   ask_rules(PkPiiScan *scan, const PkPiiChain *chain, PkPiiMatch *match);
+static bool   take(PkPiiScan *scan, PkPiiMatch *match);
+static void   keep_words(PkPiiScan *scan, const PkPiiMatch *match);
+static size_t n_kept_digits(const PkPiiScan *scan, const PkPiiMatch *match);
 
 void
 pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, PkPiiStyle style,
@@ -28,7 +29,7 @@ pk_pii_begin(PkPiiScan *scan, const char *text, size_t len, uint32_t kinds, PkPi
 	scan->at = scan->polled = scan->last_end = scan->mark_end = 0;
 	scan->last_is_phone = false;
 	scan->is_open = false;
-	scan->words.n = scan->words.end = 0;
+	scan->words.n = scan->words.end = scan->words.n_digits = 0;
 	scan->words.has_labels = style == PK_PII_LABEL;
 }
 
@@ -174,7 +175,7 @@ take(PkPiiScan *scan, PkPiiMatch *match)
 	                match->start > scan->words.end ? match->start : scan->words.end);
 	if (scan->style == PK_PII_MASK)
 		keep_words(scan, match);
-	pk_pii_words_over(&scan->words, match->end);
+	pk_pii_words_over(&scan->words, match->end, n_kept_digits(scan, match));
 	scan->at = match->end;
 	scan->last_end = match->end;
 	scan->last_is_phone = match->kind == PK_PII_TELL;
@@ -198,6 +199,15 @@ keep_words(PkPiiScan *scan, const PkPiiMatch *match)
 
 	const char *domain = memchr(text + match->start, '@', match->end - match->start);
 
-	pk_pii_words_over(&scan->words, (size_t) (domain - text));
+	pk_pii_words_over(&scan->words, (size_t) (domain - text), 0);
 	pk_pii_words_to(&scan->words, text, match->end);
+}
+
+/* A mark counts as a number, and so does what a mask shows of one. */
+static size_t
+n_kept_digits(const PkPiiScan *scan, const PkPiiMatch *match)
+{
+	bool is_hidden = match->kind == PK_PII_EMAIL || pk_pii_is_hidden_whole(scan->text, match);
+
+	return scan->style == PK_PII_MASK && is_hidden ? 0 : PK_PII_NUMBER;
 }

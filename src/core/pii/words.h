@@ -21,15 +21,16 @@
 #define PK_PII_W_TRANSFER 32u /* of money on its way */
 #define PK_PII_W_BANK 64u     /* a bank */
 #define PK_PII_W_BARE 128u    /* a bank, or an ordinary word: only right beside the number */
-#define PK_PII_W_KEEP 256u    /* a number of another kind */
+#define PK_PII_W_KEEP 256u    /* a label of a number of another kind */
 #define PK_PII_W_BUSINESS 512u
 #define PK_PII_W_CARD 1024u
 #define PK_PII_W_PASSPORT 2048u
 #define PK_PII_W_DRIVER 4096u
 #define PK_PII_W_UNIT 8192u    /* after a number: it is an amount */
 #define PK_PII_W_NUMBER 16384u /* any noun before it makes it PK_PII_W_KEEP */
+#define PK_PII_W_THING 32768u  /* as PK_PII_W_KEEP, but only right beside the number */
 
-#define PK_PII_MAX_WORD 12
+#define PK_PII_MAX_WORD 13
 
 typedef struct PkPiiWord
 {
