@@ -33,7 +33,10 @@ pk_session_take_frames(PkServer *server, PkSession *session)
 
 	while (pk_conn_next(&session->conn, &frame))
 		if (!take_frame(server, session, &frame))
+		{
 			session->conn.is_broken = true;
+			return;
+		}
 }
 
 /* False for what no session of ours sends. */

@@ -300,11 +300,16 @@ connect_engine(void)
 static int
 open_socket(void)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = PKPG_ENGINE_SOCKET};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -1;
+	/* by its full name where that fits: a function in another language may have changed directory
+	 */
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", DataDir,
+	             PKPG_ENGINE_SOCKET) >= (int) sizeof(address.sun_path))
+		strlcpy(address.sun_path, PKPG_ENGINE_SOCKET, sizeof(address.sun_path));
 	for (int i = 0; connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0; i++)
 	{
 		if ((errno != EAGAIN && errno != EINTR) || i >= 500 || InterruptPending)
