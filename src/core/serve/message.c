@@ -86,7 +86,8 @@ pk_submit_read(const PkFrame *frame, PkSubmit *out, PkError *err)
 	out->id = head.id; /* so that a failure can be answered */
 	if (!is_sane(&head, frame))
 		return malformed(frame, err);
-	PK_FORWARD(pk_sample_params_check(&head.sample, err));
+	if (head.kind == PK_REQUEST_GENERATE)
+		PK_FORWARD(pk_sample_params_check(&head.sample, err));
 	out->role = head.role;
 	out->wants_pieces = head.wants_pieces;
 	out->spec = (PkRequestSpec){.kind = (PkRequestKind) head.kind,
