@@ -28,6 +28,7 @@
 static bool is_socket(int fd);
 static void settle(void);
 static void set_signals(void);
+static void leave(int signal_number);
 static void volunteer_for_oom(void);
 static void allow_many_files(void);
 
@@ -90,9 +91,16 @@ set_signals(void)
 	for (size_t i = 0; i < PK_LENGTH(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	signal(SIGTERM, SIG_DFL);
-	signal(SIGQUIT, SIG_DFL);
+	signal(SIGQUIT, leave); /* by default it would leave a core file */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void
+leave(int signal_number)
+{
+	(void) signal_number;
+	_exit(0);
 }
 
 static void

@@ -40,10 +40,11 @@
 #define CONTROL_FD 3 /* of the program */
 #define LISTEN_FD 4
 #define LOOK_MS 1000
-#define MAX_PAUSE_MS 1000     /* between starts that fail */
-#define STABLE_MS 10000       /* a program that ran for so long starts again at once */
-#define TELL_AFTER_FAILURES 3 /* starts without a READY; then sessions are told, not kept waiting \
-	                           */
+#define MAX_PAUSE_MS 1000 /* between starts that fail */
+#define STABLE_MS 10000   /* a program that ran for so long starts again at once */
+#define TELL_AFTER_FAILURES                                               \
+	3 /* starts without a READY; then sessions are told, not kept waiting \
+	   */
 
 typedef struct Program
 {
@@ -98,6 +99,7 @@ polyko_supervisor_main(Datum main_arg)
 {
 	(void) main_arg;
 	pqsignal(SIGTERM, die);
+	pqsignal(SIGINT, SIG_IGN); /* there is no statement that pg_cancel_backend() could end */
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGCHLD, wake);
 	BackgroundWorkerUnblockSignals();
@@ -137,7 +139,10 @@ leave(int code, Datum arg)
 	(void) arg;
 	stop_program();
 	if (listen_fd >= 0)
+	{
+		(void) unlink(PKPG_ENGINE_SOCKET);
 		close(listen_fd);
+	}
 	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
 	memset(&pkpg_shared->status, 0, sizeof(pkpg_shared->status));
 	pkpg_shared->engine.supervisor_pid = 0;
@@ -414,12 +419,18 @@ describe_end(int status, char *out, size_t size)
 static void
 stop_program(void)
 {
+	pid_t ended = 0;
+
 	if (program.pid == 0)
 		return;
 	(void) kill(program.pid, SIGTERM);
-	for (int i = 0; i < 100 && waitpid(program.pid, NULL, WNOHANG) == 0; i++)
+	for (int i = 0; i < 100 && (ended = waitpid(program.pid, NULL, WNOHANG)) == 0; i++)
 		pg_usleep(10000);
-	(void) kill(program.pid, SIGKILL);
+	if (ended == 0)
+	{
+		(void) kill(program.pid, SIGKILL);
+		(void) waitpid(program.pid, NULL, 0);
+	}
 	ereport(LOG, (errmsg("polyko engine (PID %d) stopped", (int) program.pid)));
 	program.pid = 0;
 }
