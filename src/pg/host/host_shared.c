@@ -29,7 +29,9 @@
 
 #define LOOK_MS 500       /* a waiting session looks whether the engine can be started at all */
 #define DROP_WAIT_MS 1000 /* the engine takes what is sent at once; if not, it is given up */
-#define READ_EVERY 32     /* pieces after which the engine is told that they were read */
+#define CONNECT_MS 3000   /* a supervisor that was ended comes back within a second */
+#define CONNECT_EVERY_MS 10
+#define READ_EVERY 32 /* pieces after which the engine is told that they were read */
 
 typedef struct Piece
 {
@@ -70,6 +72,7 @@ static bool    piece(void *request, size_t i, PkPiece *out);
 static size_t  n_running(void);
 static void    connect_engine(void);
 static int     open_socket(void);
+static bool    may_come(int error);
 static void    check_startable(void);
 static void    wait_for_engine(void);
 static bool    take_frames(void);
@@ -272,57 +275,64 @@ connect_engine(void)
 			return;
 	}
 	check_startable();
-	if (!AcquireExternalFD())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-		                errmsg("no file descriptor is left for the engine program of polyko"),
-		                errhint("Raise max_files_per_process.")));
 
 	int fd = open_socket();
 
-	if (fd < 0)
+	for (int i = 0; fd < 0 && may_come(errno) && i < CONNECT_MS / CONNECT_EVERY_MS; i++)
 	{
-		int saved_errno = errno;
-
-		ReleaseExternalFD();
-		errno = saved_errno;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, CONNECT_EVERY_MS,
+		                 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		fd = open_socket();
+	}
+	if (fd < 0 && errno == EMFILE)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+		                errmsg("no file descriptor is left for the engine program of polyko"),
+		                errhint("Raise max_files_per_process.")));
+	if (fd < 0)
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
 		                errmsg("could not connect to the engine program of polyko: %m"),
 		                errhint("The server's log says why it is not there.")));
-	}
 	pk_conn_init(&conn, fd);
 	pkpg_check(pk_message_send(&conn, PK_MSG_HELLO, &hello, sizeof(hello), &err), &err);
 }
 
 /*
  * The supervisor listens as long as it lives, so this succeeds at once also while the program is
- * being started; only a full queue makes it wait.
+ * being started. -1 with errno; never waits.
  */
 static int
 open_socket(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int                fd, saved_errno;
 
-	if (fd < 0)
+	if (!AcquireExternalFD())
+	{
+		errno = EMFILE;
 		return -1;
-	/* by its full name where that fits: a function in another language may have changed directory
-	 */
+	}
+	/* by its full name where that fits: a function may have changed the directory */
 	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", DataDir,
 	             PKPG_ENGINE_SOCKET) >= (int) sizeof(address.sun_path))
 		strlcpy(address.sun_path, PKPG_ENGINE_SOCKET, sizeof(address.sun_path));
-	for (int i = 0; connect(fd, (struct sockaddr *) &address, sizeof(address)) != 0; i++)
-	{
-		if ((errno != EAGAIN && errno != EINTR) || i >= 500 || InterruptPending)
-		{
-			int saved_errno = errno;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0)
+		return fd;
+	saved_errno = errno;
+	if (fd >= 0)
+		close(fd);
+	ReleaseExternalFD();
+	errno = saved_errno;
+	return -1;
+}
 
-			close(fd);
-			errno = saved_errno;
-			return -1;
-		}
-		pg_usleep(10000);
-	}
-	return fd;
+/* The queue of connections is full, or the supervisor is being started anew. */
+static bool
+may_come(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ECONNREFUSED || error == ENOENT;
 }
 
 /* What the supervisor says of an engine that does not come up. */
