@@ -108,8 +108,10 @@ pkpg_requests_add(Oid role, int limit)
 		return has_room;
 	}
 	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
-	has_room = limit == 0 || count_requests(role) < limit;
-	mine->role = role;
+	/* under another role meanwhile (SECURITY DEFINER): one more of whose requests are open */
+	if (mine->n_requests == 0)
+		mine->role = role;
+	has_room = limit == 0 || count_requests(mine->role) < limit;
 	mine->n_requests += has_room;
 	LWLockRelease(pkpg_shared->lock);
 	return has_room;
