@@ -66,7 +66,9 @@ FROM polyko_stat_counters() AS c
 	LEFT JOIN pg_catalog.pg_database AS d ON d.oid = c.datid
 	LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = c.roleid
 	LEFT JOIN polyko_stat_engine() AS e ON true
-	LEFT JOIN polyko_stat_models() AS m ON m.model = c.model;
+	-- one name may stand for several: another database's, or before and after ALTER SERVER
+	LEFT JOIN (SELECT model, sum(bytes)::bigint AS bytes FROM polyko_stat_models() GROUP BY model) AS m
+		ON m.model = c.model;
 COMMENT ON VIEW pg_stat_polyko IS 'what requests cost, for each database, model and role';
 GRANT SELECT ON pg_stat_polyko TO PUBLIC;
 
