@@ -123,6 +123,9 @@ job_add(PkServer *server, PkSession *session, const PkSubmit *given, PkJob **out
 	session->last = job;
 	session->n_jobs++;
 	server->n_jobs++;
+	server->busy_us = job->arrived_us;
+	server->was_busy = true; /* also when it fails or ends before anybody looks */
+	server->is_idle = false;
 	*out = job;
 	return PK_OK;
 }
@@ -175,19 +178,28 @@ wait_for_model(PkServer *server, PkJob *job)
 	server->last_waiting = job;
 }
 
-/* In order of arrival: who needs a model that does not fit yet holds back all behind it. */
+/*
+ * In order of arrival: who needs a model that does not fit yet holds back all behind it, so that
+ * its turn comes. But when nothing is computed, only paused streams hold the room, and these may
+ * stay so for ever: then the others go by.
+ */
 void
 pk_jobs_start_waiting(PkServer *server)
 {
-	while (server->first_waiting != NULL)
+	PkJob *later;
+
+	for (PkJob *job = server->first_waiting; job != NULL; job = later)
 	{
-		PkJob   *job = server->first_waiting;
 		bool     must_wait = false;
 		PkError  err = {0};
-		PkStatus status = job_start(server, job, &must_wait, &err);
+		PkStatus status;
 
-		if (must_wait)
+		later = job->later;
+		status = job_start(server, job, &must_wait, &err);
+		if (must_wait && pk_engine_has_work(server->engine))
 			return;
+		if (must_wait)
+			continue;
 		if (status == PK_OK)
 		{
 			stop_waiting(server, job);

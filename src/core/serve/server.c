@@ -3,6 +3,7 @@
  *    The loop: sockets, a step, answers; and giving memory back when nobody asks.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ static PkStatus wait_for_input(PkServer *server, PkError *err);
 static PkStatus list_sockets(PkServer *server, PkError *err);
 static int      wait_ms(const PkServer *server);
 static PkStatus take_control(PkServer *server, PkError *err);
+static void     set_nice(int nice);
 static PkStatus configure(PkServer *server, PkError *err);
 static bool     is_same_engine(const PkServeConfig *a, const PkServeConfig *b);
 static PkStatus make_engine(PkServer *server, PkError *err);
@@ -38,6 +40,7 @@ static void     compute(PkServer *server);
 static bool     must_stop(void *arg);
 static void     send_all(PkServer *server);
 static void     keep_house(PkServer *server);
+static void     report(PkServer *server, uint64_t now_us);
 
 PkStatus
 pk_server_create(int listen_fd, int control_fd, PkServer **out, PkError *err)
@@ -94,6 +97,7 @@ pk_server_run(PkServer *server, PkError *err)
 		compute(server);
 		keep_house(server);
 		send_all(server);
+		drop_broken(server);
 	}
 }
 
@@ -141,10 +145,10 @@ wait_ms(const PkServer *server)
 
 	if (server->engine != NULL && pk_engine_has_work(server->engine))
 		return 0;
+	if (server->n_jobs > 0 || server->is_report_due)
+		return REPORT_US / 1000;
 	if (server->is_idle || !server->is_configured)
 		return -1;
-	if (server->n_jobs > 0)
-		return REPORT_US / 1000;
 	return now_us - server->busy_us >= IDLE_US
 	           ? 0
 	           : (int) ((server->busy_us + IDLE_US - now_us) / 1000) + 1;
@@ -168,7 +172,7 @@ take_control(PkServer *server, PkError *err)
 			                (unsigned) frame.type);
 		server->config.kernels[sizeof(server->config.kernels) - 1] = '\0';
 		server->models.max_bytes = server->config.model_memory_bytes;
-		(void) setpriority(PRIO_PROCESS, 0, server->config.nice);
+		set_nice(server->config.nice);
 		if (!server->is_configured)
 		{
 			PK_FORWARD(make_engine(server, err));
@@ -176,6 +180,21 @@ take_control(PkServer *server, PkError *err)
 		}
 	}
 	return PK_OK;
+}
+
+/* Linux has a niceness for each thread; new ones inherit it. To be less nice may be refused. */
+static void
+set_nice(int nice)
+{
+	DIR           *tasks = opendir("/proc/self/task");
+	struct dirent *task;
+
+	(void) setpriority(PRIO_PROCESS, 0, nice);
+	while (tasks != NULL && (task = readdir(tasks)) != NULL)
+		if (task->d_name[0] != '.')
+			(void) setpriority(PRIO_PROCESS, (id_t) strtoul(task->d_name, NULL, 10), nice);
+	if (tasks != NULL)
+		closedir(tasks);
 }
 
 /* What the engine is made of changes when nothing runs. */
@@ -264,6 +283,7 @@ session_add(PkServer *server, int fd)
 	session->next = server->sessions;
 	server->sessions = session;
 	server->n_sessions++;
+	server->is_report_due = true;
 }
 
 /* Called while fds has the sessions in their order. */
@@ -305,6 +325,7 @@ session_free(PkServer *server, PkSession *session)
 	pk_conn_free(&session->conn);
 	free(session);
 	server->n_sessions--;
+	server->is_report_due = true;
 }
 
 static void
@@ -365,28 +386,38 @@ send_all(PkServer *server)
 		pk_conn_send(&session->conn);
 }
 
-/* Reports now and then, and at once when the last request has ended. */
 static void
 keep_house(PkServer *server)
 {
 	uint64_t now_us = pk_clock_us();
-	bool     is_busy = server->n_jobs > 0;
 
-	if (is_busy)
+	if (server->n_jobs > 0)
 		server->busy_us = now_us;
-	if (!pk_conn_has_output(&server->control) &&
-	    (is_busy ? now_us - server->reported_us >= REPORT_US : server->was_busy))
-	{
-		pk_report_status(server);
-		server->reported_us = now_us;
-	}
-	server->was_busy = is_busy;
 	if (pk_served_models_expire(&server->models, now_us > IDLE_US ? now_us - IDLE_US : 0) > 0)
-		pk_report_status(server);
-	if (!is_busy && !server->is_idle && now_us - server->busy_us >= IDLE_US)
+		server->is_report_due = true;
+	if (server->n_jobs == 0 && !server->is_idle && now_us - server->busy_us >= IDLE_US)
 	{
 		pk_engine_idle(server->engine);
-		server->is_idle = true;
-		pk_report_status(server);
+		server->is_idle = server->is_report_due = true;
 	}
+	report(server, now_us);
+}
+
+/* Now and then while something changes, and at once when the last request has ended. */
+static void
+report(PkServer *server, uint64_t now_us)
+{
+	bool has_ended = server->was_busy && server->n_jobs == 0;
+
+	server->was_busy = server->n_jobs > 0;
+	server->is_report_due |= server->was_busy || has_ended;
+	if (!server->is_report_due || (!has_ended && now_us - server->reported_us < REPORT_US))
+		return;
+	if (pk_conn_has_output(&server->control))
+		pk_conn_send(&server->control);
+	if (pk_conn_has_output(&server->control))
+		return; /* the supervisor is slow: it gets the next one */
+	pk_report_status(server);
+	server->reported_us = now_us;
+	server->is_report_due = false;
 }

@@ -58,10 +58,11 @@ struct PkServer
 	uint64_t       step_began_us;                /* 0: no step is computed */
 	uint64_t       polled_us;
 	uint64_t       reported_us;
-	uint64_t       busy_us; /* when there was work last */
-	bool           was_busy;
-	bool           is_idle; /* memory was given back */
-	void          *fds;     /* struct pollfd, of sockets() */
+	uint64_t       busy_us;       /* when there was work last */
+	bool           was_busy;      /* when it was last seen to, also for a moment since */
+	bool           is_report_due; /* the supervisor does not know all yet */
+	bool           is_idle;       /* memory was given back */
+	void          *fds;           /* struct pollfd, of sockets() */
 	size_t         n_fds_room;
 };
 
