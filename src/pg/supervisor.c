@@ -42,9 +42,8 @@
 #define LOOK_MS 1000
 #define MAX_PAUSE_MS 1000 /* between starts that fail */
 #define STABLE_MS 10000   /* a program that ran for so long starts again at once */
-#define TELL_AFTER_FAILURES                                               \
-	3 /* starts without a READY; then sessions are told, not kept waiting \
-	   */
+/* Starts without a READY; then sessions are told, not kept waiting. */
+#define TELL_AFTER_FAILURES 3
 
 typedef struct Program
 {
