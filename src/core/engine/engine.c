@@ -139,8 +139,11 @@ model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
 	PkStatus       status = pk_kv_cache_create(pk_model_config(model), pk_model_info(model)->quant,
 	                                           &engine->budget, &added->cache, err);
 
+	if (status == PK_OK)
+		status = pk_prefix_create(added->cache, &added->prefixes, err);
 	if (status != PK_OK)
 	{
+		pk_kv_cache_destroy(added->cache);
 		free(added);
 		return status;
 	}
@@ -166,6 +169,7 @@ models_drop_unused(PkEngine *engine)
 			continue;
 		}
 		*link = model->next;
+		pk_prefix_destroy(model->prefixes);
 		pk_kv_cache_destroy(model->cache);
 		pk_model_release(model->model);
 		free(model);
@@ -290,7 +294,10 @@ pk_request_pause(PkRequest *request, bool paused)
 		return;
 	request->is_paused = paused;
 	if (paused)
+	{
 		request->engine->n_paused++;
+		pk_prefix_retract(request->model->prefixes, &request->path); /* others go on */
+	}
 	else
 		request->engine->n_paused--;
 }
@@ -300,6 +307,7 @@ pk_engine_stats(const PkEngine *engine, PkEngineStats *out)
 {
 	*out = (PkEngineStats){.kv_max_bytes = engine->budget.max_bytes,
 	                       .kv_used_bytes = pk_kv_held(&engine->budget),
+	                       .kv_cached_bytes = engine->budget.cached_bytes,
 	                       .workspace_bytes = engine->space.size_bytes,
 	                       .n_steps = engine->n_steps,
 	                       .n_step_rows = engine->n_step_rows};
@@ -330,6 +338,6 @@ pk_engine_end_request(PkEngine *engine, PkRequest *request, PkError *err)
 {
 	PK_FORWARD(pk_request_move(request, PK_PHASE_ENDED, err));
 	list_remove(engine, request);
-	pk_kv_seq_clear(&request->seq);
+	pk_request_let_go(request);
 	return PK_OK;
 }

@@ -12,10 +12,12 @@ static size_t   number_models(PkEngine *engine);
 static void     number_sessions(PkEngine *engine);
 static void     fill_budgets(PkEngine *engine);
 static void     fill_items(PkEngine *engine);
+static bool     look(PkSchedule *schedule, size_t i, size_t *n_positions, size_t *bytes);
+static size_t   take(PkSchedule *schedule, size_t i);
 static size_t   drop(PkSchedule *schedule, size_t i);
 static PkStatus apply_plan(PkEngine *engine, PkError *err);
 
-static const PkSchedOps ops = {.drop = drop};
+static const PkSchedOps ops = {.look = look, .take = take, .drop = drop};
 
 PkStatus
 pk_engine_plan(PkEngine *engine, PkError *err)
@@ -152,13 +154,51 @@ fill_items(PkEngine *engine)
 	}
 }
 
+static bool
+look(PkSchedule *schedule, size_t i, size_t *n_positions, size_t *bytes)
+{
+	const PkRequest *request = ((PkEngine *) schedule->arg)->planned[i];
+	size_t           n_blocks = pk_request_n_skippable(request);
+	PkPrefixFound    found = {0};
+
+	if (n_blocks > 0)
+		found =
+			pk_prefix_find(request->model->prefixes, request->path.key, request->tokens, n_blocks);
+	*n_positions = found.n_ready * PK_KV_BLOCK;
+	*bytes = found.n_idle * pk_kv_block_bytes(request->model->cache);
+	return !found.is_awaited;
+}
+
+/* What it will compute is announced, so that those who come after it wait for it. */
+static size_t
+take(PkSchedule *schedule, size_t i)
+{
+	PkEngine    *engine = schedule->arg;
+	PkRequest   *request = engine->planned[i];
+	PkSchedItem *item = &engine->items[i];
+	size_t       held = pk_kv_held(&engine->budget);
+	size_t       n_blocks = pk_request_n_skippable(request);
+
+	if (n_blocks > 0)
+		pk_prefix_hold(request->model->prefixes, &request->path, &request->seq, request->tokens,
+		               n_blocks);
+	if (request->leaves)
+		pk_prefix_announce(request->model->prefixes, &request->path, request->tokens,
+		                   request->n_tokens / PK_KV_BLOCK);
+	request->n_cached = request->seq.n_shared * PK_KV_BLOCK;
+	item->n_cached = request->n_cached;
+	item->n_todo = pk_request_n_todo(request);
+	item->n_blocks = request->seq.n_blocks;
+	return pk_kv_held(&engine->budget) - held;
+}
+
 static size_t
 drop(PkSchedule *schedule, size_t i)
 {
 	PkEngine *engine = schedule->arg;
 	size_t    held = pk_kv_held(&engine->budget);
 
-	pk_kv_seq_clear(&engine->planned[i]->seq);
+	pk_request_let_go(engine->planned[i]);
 	return held - pk_kv_held(&engine->budget);
 }
 
@@ -171,14 +211,13 @@ apply_plan(PkEngine *engine, PkError *err)
 		const PkSchedItem *item = &engine->items[i];
 
 		request->n_step = item->n_take;
-		request->n_cached = item->n_cached;
 		if (item->is_preempted && request->phase != PK_PHASE_WAITING)
 			PK_FORWARD(pk_request_move(request, PK_PHASE_WAITING, err));
+		if (request->phase == PK_PHASE_WAITING && (item->n_blocks > 0 || item->n_take > 0))
+			PK_FORWARD(pk_request_move(request, PK_PHASE_PREFILL, err));
 		if (request->n_step == 0)
 			continue;
 		PK_FORWARD(pk_kv_seq_grow(&request->seq, request->n_cached + request->n_step, err));
-		if (request->phase == PK_PHASE_WAITING)
-			PK_FORWARD(pk_request_move(request, PK_PHASE_PREFILL, err));
 		if (request->kind == PK_REQUEST_GENERATE)
 			PK_FORWARD(pk_request_reserve(request, err));
 	}

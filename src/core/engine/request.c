@@ -14,6 +14,7 @@
 
 static PkStatus check_spec(const PkRequestSpec *spec, PkError *err);
 static PkStatus check_length(const PkRequestSpec *spec, PkError *err);
+static void     set_sharing(PkRequest *request, const PkRequestSpec *spec);
 static PkStatus request_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err);
 static PkStatus generation_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err);
 static size_t   max_new_tokens(const PkRequestSpec *spec);
@@ -100,6 +101,8 @@ request_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err)
 	request->pooling = spec->pooling;
 	request->normalize = spec->normalize;
 	request->layer = spec->layer;
+	request->n_reused = SIZE_MAX;
+	set_sharing(request, spec);
 	PK_FORWARD(pk_calloc(spec->n_tokens + max_new, sizeof(int32_t), &room, err));
 	request->tokens = room;
 	memcpy(request->tokens, spec->tokens, spec->n_tokens * sizeof(int32_t));
@@ -114,6 +117,23 @@ request_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err)
 	PK_FORWARD(pk_pages_alloc(request->n_floats * sizeof(float), &room, err));
 	request->floats = room;
 	return PK_OK;
+}
+
+/*
+ * A mean and scores need the output of every position, so nothing could be skipped, and such
+ * requests leave nothing either: bulk jobs would push out what serves others. An embedding from an
+ * inner layer may take, but computes no keys and values of the layers above.
+ */
+static void
+set_sharing(PkRequest *request, const PkRequestSpec *spec)
+{
+	bool is_last = spec->kind == PK_REQUEST_EMBED && spec->pooling == PK_POOLING_LAST;
+
+	if (spec->kind != PK_REQUEST_GENERATE && !is_last)
+		return;
+	request->path.key = spec->cache_key;
+	request->leaves =
+		spec->cache_key != 0 && (spec->kind == PK_REQUEST_GENERATE || spec->layer == -1);
 }
 
 static PkStatus
@@ -165,6 +185,7 @@ pk_request_destroy(PkRequest *request)
 {
 	if (request == NULL)
 		return;
+	pk_request_let_go(request);
 	pk_kv_seq_free(&request->seq);
 	pk_sampler_destroy(request->gen.sampler);
 	pk_stop_destroy(request->gen.stop);
@@ -193,6 +214,33 @@ pk_request_move(PkRequest *request, PkPhase to, PkError *err)
 		                (int) to);
 	request->phase = to;
 	return PK_OK;
+}
+
+/* The last position is always computed: its output is wanted. */
+size_t
+pk_request_n_skippable(const PkRequest *request)
+{
+	return request->path.key != 0 ? (request->n_tokens - 1) / PK_KV_BLOCK : 0;
+}
+
+void
+pk_request_advance(PkRequest *request)
+{
+	if (request->n_cached < request->n_reused)
+		request->n_reused = request->n_cached;
+	request->n_cached += request->n_step;
+	request->n_step = 0;
+	if (request->leaves)
+		pk_prefix_publish(request->model->prefixes, &request->path, &request->seq, request->tokens,
+		                  request->n_cached / PK_KV_BLOCK);
+}
+
+void
+pk_request_let_go(PkRequest *request)
+{
+	pk_prefix_release(request->model->prefixes, &request->path, &request->seq);
+	pk_kv_seq_clear(&request->seq);
+	request->n_cached = 0;
 }
 
 PkStatus
@@ -341,7 +389,7 @@ pk_request_n_cached(const PkRequest *request)
 size_t
 pk_request_n_reused(const PkRequest *request)
 {
-	return request->n_reused;
+	return request->n_reused != SIZE_MAX ? request->n_reused : 0;
 }
 
 size_t

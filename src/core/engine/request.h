@@ -12,6 +12,7 @@
 #include "core/engine/engine.h"
 #include "core/engine/pace.h"
 #include "core/infer/forward.h"
+#include "core/infer/prefix.h"
 #include "core/sample/stop.h"
 
 /* A model as the engine sees it; requests count its users. */
@@ -20,6 +21,7 @@ typedef struct PkEngineModel
 	struct PkEngineModel *next;
 	PkModel              *model; /* a reference */
 	PkKvCache            *cache;
+	PkPrefixTree         *prefixes;
 	PkPace                pace;
 	size_t                n_requests;
 
@@ -82,9 +84,11 @@ struct PkRequest
 	size_t           n_prompt;
 	size_t           n_tokens; /* prompt and what was generated */
 	size_t           n_cached;
-	size_t           n_reused; /* of the prompt */
+	size_t           n_reused; /* first position that it ever computed; SIZE_MAX: none yet */
 	size_t           n_step;   /* positions of the step that is computed */
 	PkKvSeq          seq;
+	PkPrefixPath     path;   /* its key is 0 when it shares nothing */
+	bool             leaves; /* what it computes serves others */
 	PkGeneration     gen;
 
 	/* embed and score */
@@ -113,6 +117,15 @@ pk_request_n_todo(const PkRequest *request)
 {
 	return request->n_tokens - request->n_cached;
 }
+
+/* Blocks at the beginning that need not be computed if their keys and values are there. */
+size_t pk_request_n_skippable(const PkRequest *request);
+
+/* The next n_step positions are computed. */
+void pk_request_advance(PkRequest *request);
+
+/* Give all keys and values back; nothing is cached then. */
+void pk_request_let_go(PkRequest *request);
 
 /* Room for the text of one more token, so that nothing is allocated once it was sampled. */
 PkStatus pk_request_reserve(PkRequest *request, PkError *err);

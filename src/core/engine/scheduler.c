@@ -26,15 +26,18 @@ static void            reserve_rest(Plan *plan, size_t i);
 static void            admit_oldest(Plan *plan);
 static void            serve_sessions(Plan *plan);
 static PkSchedSession *next_session(const Plan *plan);
-static bool            admit(Plan *plan, size_t i);
-static void            reserve(Plan *plan, size_t i, size_t bytes);
-static void            take_chunk(Plan *plan, size_t i);
-static size_t          bytes_needed(const PkSchedItem *item, size_t n_more);
-static bool            make_room(Plan *plan, size_t i, size_t bytes);
-static bool            make_room_of_paused(Plan *plan, size_t bytes);
-static size_t          find_paused(const Plan *plan);
-static size_t          find_victim(const Plan *plan);
-static void            preempt(Plan *plan, size_t i);
+static bool            admit_next(Plan *plan, size_t i);
+static bool   admit(Plan *plan, size_t i, size_t spare_bytes, size_t (*find)(const Plan *plan));
+static bool   wants(Plan *plan, size_t i, size_t *bytes);
+static void   take_over(Plan *plan, size_t i);
+static void   reserve(Plan *plan, size_t i, size_t bytes);
+static void   take_chunk(Plan *plan, size_t i);
+static size_t bytes_needed(const PkSchedItem *item, size_t n_more);
+static bool   make_room(Plan *plan, size_t i, size_t bytes);
+static size_t find_any(const Plan *plan);
+static size_t find_paused(const Plan *plan);
+static size_t find_victim(const Plan *plan);
+static void   preempt(Plan *plan, size_t i);
 
 void
 pk_scheduler_plan(PkSchedule *schedule)
@@ -123,14 +126,10 @@ static void
 admit_oldest(Plan *plan)
 {
 	size_t i = plan->oldest;
-	size_t bytes;
 
-	if (i == NONE || plan->items[i].n_blocks > 0 ||
-	    plan->schedule->budgets[plan->items[i].model].n_tokens == 0)
-		return;
-	bytes = bytes_needed(&plan->items[i], plan->items[i].n_todo);
-	if (make_room(plan, i, bytes))
-		reserve(plan, i, bytes);
+	if (i != NONE && plan->items[i].n_blocks == 0 && !is_out(&plan->items[i]) &&
+	    plan->schedule->budgets[plan->items[i].model].n_tokens > 0)
+		(void) admit(plan, i, 0, find_any);
 }
 
 /* Until the tokens are used up or nobody has a prompt that can go on. */
@@ -147,7 +146,7 @@ serve_sessions(Plan *plan)
 		session->next = item->next;
 		if (is_out(item) || item->n_take > 0 || is_decoding(item))
 			continue;
-		if (item->n_blocks == 0 && !item->is_admitted && !admit(plan, i))
+		if (item->n_blocks == 0 && !item->is_admitted && !admit_next(plan, i))
 			continue;
 		take_chunk(plan, i);
 		session->n_served += item->n_take;
@@ -170,22 +169,70 @@ next_session(const Plan *plan)
 	return best;
 }
 
+/* In its turn: only paused ones make way. */
 static bool
-admit(Plan *plan, size_t i)
+admit_next(Plan *plan, size_t i)
 {
-	const PkSchedItem   *item = &plan->items[i];
-	const PkSchedBudget *budget = &plan->schedule->budgets[item->model];
-	size_t               bytes;
-	size_t               soon = plan->n_decoding * item->block_bytes;
+	const PkSchedBudget *budget = &plan->schedule->budgets[plan->items[i].model];
+	/* blocks that running ones want soon: they would push it out again */
+	size_t               soon_bytes = plan->n_decoding * plan->items[i].block_bytes;
 
-	if (!plan->may_admit || budget->n_prompt == 0 || budget->n_tokens == 0)
+	return plan->may_admit && budget->n_prompt > 0 && budget->n_tokens > 0 &&
+	       admit(plan, i, soon_bytes, find_paused);
+}
+
+/*
+ * Item i begins once its blocks and spare_bytes are free; find says who may make way. What it wants
+ * is asked again each time: those who go may have held what it shares.
+ */
+static bool
+admit(Plan *plan, size_t i, size_t spare_bytes, size_t (*find)(const Plan *plan))
+{
+	size_t bytes;
+
+	while (wants(plan, i, &bytes))
+	{
+		size_t victim;
+
+		if (bytes + spare_bytes <= plan->schedule->free_bytes)
+		{
+			take_over(plan, i);
+			return true;
+		}
+		victim = find(plan);
+		if (victim == NONE)
+		{
+			plan->may_admit = false;
+			return false;
+		}
+		preempt(plan, victim);
+	}
+	return false;
+}
+
+/* Bytes that must be free for item i to be admitted. False: it waits for what others compute. */
+static bool
+wants(Plan *plan, size_t i, size_t *bytes)
+{
+	PkSchedItem item = plan->items[i];
+	size_t      n_positions;
+
+	if (!plan->schedule->ops->look(plan->schedule, i, &n_positions, bytes))
 		return false;
-	bytes = bytes_needed(item, item->n_todo);
-	/* what runs would push it out again in its next tokens */
-	plan->may_admit = make_room_of_paused(plan, bytes + soon);
-	if (plan->may_admit)
-		reserve(plan, i, bytes);
-	return plan->may_admit;
+	item.n_cached = n_positions;
+	item.n_blocks = pk_kv_n_blocks(n_positions);
+	*bytes += bytes_needed(&item, item.n_todo - n_positions);
+	return true;
+}
+
+/* What others computed is item i's too, and room for the rest is set aside. */
+static void
+take_over(Plan *plan, size_t i)
+{
+	const PkSchedItem *item = &plan->items[i];
+
+	plan->schedule->free_bytes -= plan->schedule->ops->take(plan->schedule, i);
+	reserve(plan, i, bytes_needed(item, item->n_todo));
 }
 
 static void
@@ -224,11 +271,9 @@ bytes_needed(const PkSchedItem *item, size_t n_more)
 static bool
 make_room(Plan *plan, size_t i, size_t bytes)
 {
-	if (make_room_of_paused(plan, bytes))
-		return true;
 	while (bytes > plan->schedule->free_bytes)
 	{
-		size_t victim = find_victim(plan);
+		size_t victim = find_any(plan);
 
 		if (victim == NONE)
 			return false;
@@ -239,18 +284,12 @@ make_room(Plan *plan, size_t i, size_t bytes)
 	return true;
 }
 
-static bool
-make_room_of_paused(Plan *plan, size_t bytes)
+static size_t
+find_any(const Plan *plan)
 {
-	while (bytes > plan->schedule->free_bytes)
-	{
-		size_t victim = find_paused(plan);
+	size_t victim = find_paused(plan);
 
-		if (victim == NONE)
-			return false;
-		preempt(plan, victim);
-	}
-	return true;
+	return victim != NONE ? victim : find_victim(plan);
 }
 
 /* The youngest that holds blocks and is paused. */

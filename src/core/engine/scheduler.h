@@ -55,9 +55,18 @@ typedef struct PkSchedBudget
 
 typedef struct PkSchedule PkSchedule;
 
-/* What a plan does with blocks; i is an item. */
+/* What a plan does with blocks; i is an item. Sequences may share blocks. */
 typedef struct PkSchedOps
 {
+	/*
+	 * Item i holds nothing: how many positions it may take from what others computed, and how many
+	 * bytes fewer would be free. False: others are computing what it needs, so it waits.
+	 */
+	bool (*look)(PkSchedule *schedule, size_t i, size_t *n_positions, size_t *bytes);
+
+	/* Item i takes them: n_cached, n_todo and n_blocks follow. Returns the bytes. */
+	size_t (*take)(PkSchedule *schedule, size_t i);
+
 	/* Item i gives back all it holds. Returns the bytes that are free because of it. */
 	size_t (*drop)(PkSchedule *schedule, size_t i);
 } PkSchedOps;

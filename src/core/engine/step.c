@@ -160,8 +160,7 @@ emit(Step *step, size_t first, size_t n)
 			request->floats[request->n_pooled++] = row->logprob;
 			continue;
 		}
-		request->n_cached += request->n_step;
-		request->n_step = 0;
+		pk_request_advance(request);
 		if (pk_request_push(request, row->id, row->logprob))
 			PK_FORWARD(pk_engine_end_request(step->engine, request, step->err));
 		else
@@ -186,8 +185,7 @@ advance(Step *step)
 			row++;
 		if (request->kind == PK_REQUEST_EMBED)
 			pool_rows(step, request, row);
-		request->n_cached += request->n_step;
-		request->n_step = 0;
+		pk_request_advance(request);
 		if (request->kind == PK_REQUEST_GENERATE || request->n_cached < request->n_prompt)
 			continue;
 		if (request->kind == PK_REQUEST_EMBED)

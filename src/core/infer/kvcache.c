@@ -28,6 +28,7 @@ struct PkKvCache
 };
 
 static PkStatus block_take(PkKvCache *cache, void **block, PkError *err);
+static bool     has_room(const PkKvCache *cache);
 static void     trim_others(PkKvBudget *budget, size_t needed_bytes);
 
 PkStatus
@@ -130,6 +131,10 @@ block_take(PkKvCache *cache, void **block, PkError *err)
 {
 	PkKvBudget *budget = cache->budget;
 
+	while (!has_room(cache))
+		if (budget->give_up == NULL || !budget->give_up(budget))
+			return pk_error(err, PK_NO_MEMORY, "the KV cache is full: %zu of %zu bytes are in use",
+			                budget->mapped_bytes, budget->max_bytes);
 	if (cache->free_blocks != NULL)
 	{
 		*block = cache->free_blocks;
@@ -138,13 +143,21 @@ block_take(PkKvCache *cache, void **block, PkError *err)
 		memset(*block, 0, cache->block_bytes);
 		return PK_OK;
 	}
-	trim_others(budget, cache->block_bytes);
-	if (cache->block_bytes > budget->max_bytes - budget->mapped_bytes)
-		return pk_error(err, PK_NO_MEMORY, "the KV cache is full: %zu of %zu bytes are in use",
-		                budget->mapped_bytes, budget->max_bytes);
 	PK_FORWARD(pk_pages_alloc(cache->block_bytes, block, err));
 	budget->mapped_bytes += cache->block_bytes;
 	return PK_OK;
+}
+
+/* For a block: one is free, or may be mapped. */
+static bool
+has_room(const PkKvCache *cache)
+{
+	PkKvBudget *budget = cache->budget;
+
+	if (cache->free_blocks != NULL)
+		return true;
+	trim_others(budget, cache->block_bytes);
+	return cache->block_bytes <= budget->max_bytes - budget->mapped_bytes;
 }
 
 /* Blocks that other models left mapped make way. */
@@ -162,14 +175,25 @@ trim_others(PkKvBudget *budget, size_t needed_bytes)
 void
 pk_kv_seq_clear(PkKvSeq *seq)
 {
+	PK_ASSERT(seq->n_shared == 0);
 	while (seq->n_blocks > 0)
-	{
-		FreeBlock *block = seq->blocks[--seq->n_blocks];
+		pk_kv_block_give(seq->cache, seq->blocks[--seq->n_blocks]);
+}
 
-		block->next = seq->cache->free_blocks;
-		seq->cache->free_blocks = block;
-		seq->cache->budget->free_bytes += seq->cache->block_bytes;
-	}
+void
+pk_kv_block_give(PkKvCache *cache, void *block)
+{
+	FreeBlock *given = block;
+
+	given->next = cache->free_blocks;
+	cache->free_blocks = given;
+	cache->budget->free_bytes += cache->block_bytes;
+}
+
+PkKvBudget *
+pk_kv_budget(const PkKvCache *cache)
+{
+	return cache->budget;
 }
 
 void

@@ -9,7 +9,8 @@
  * Each block is its own mapping, so caches of several models share one budget without
  * fragmentation. A freed block stays mapped for the next sequence until another cache needs the
  * room or the host idles; it is cleared when it is taken again, so that nobody ever reads what
- * another sequence left.
+ * another sequence left. Blocks that are kept for what they hold (prefix.h) are given up when
+ * sequences need the room.
  */
 #ifndef PK_KVCACHE_H
 #define PK_KVCACHE_H
@@ -25,15 +26,20 @@ typedef struct PkKvBudget
 {
 	size_t     max_bytes;
 	size_t     mapped_bytes;
-	size_t     free_bytes; /* of these, in blocks that nobody holds */
-	PkKvCache *caches;     /* all that share it */
+	size_t     free_bytes;   /* of these, in blocks that nobody holds */
+	size_t     cached_bytes; /* of these, in blocks that no sequence holds but prefix.c keeps */
+	PkKvCache *caches;       /* all that share it */
+
+	/* of prefix.c: blocks that it keeps, and how to give up the oldest; false: there is none */
+	struct PkPrefixNode *oldest, *newest;
+	bool (*give_up)(struct PkKvBudget *budget);
 } PkKvBudget;
 
 /* Bytes of the blocks that sequences hold. */
 static inline size_t
 pk_kv_held(const PkKvBudget *budget)
 {
-	return budget->mapped_bytes - budget->free_bytes;
+	return budget->mapped_bytes - budget->free_bytes - budget->cached_bytes;
 }
 
 /* A sequence: blocks of its positions in order. Zeroed is empty. */
@@ -42,6 +48,7 @@ typedef struct PkKvSeq
 	PkKvCache *cache;
 	void     **blocks;
 	size_t     n_blocks;
+	size_t     n_shared; /* the first of them, which prefix.c owns: read only */
 	size_t     n_room;
 } PkKvSeq;
 
@@ -68,9 +75,14 @@ PkStatus pk_kv_seq_init(PkKvSeq *seq, PkKvCache *cache, size_t max_positions, Pk
 /* Hold at least the blocks of n_positions. PK_NO_MEMORY: what it held before it still holds. */
 PkStatus pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err);
 
-/* Give all blocks back; the sequence may grow again. */
+/* Give all blocks back; the sequence may grow again. Shared ones were released before. */
 void pk_kv_seq_clear(PkKvSeq *seq);
 void pk_kv_seq_free(PkKvSeq *seq);
+
+/* A block that nobody needs. */
+void pk_kv_block_give(PkKvCache *cache, void *block);
+
+PkKvBudget *pk_kv_budget(const PkKvCache *cache);
 
 /* Keys (D, PK_KV_BLOCK) and values (PK_KV_BLOCK, D) of one head in a block. */
 void *pk_kv_keys(const PkKvCache *cache, void *block, size_t layer, size_t head);
