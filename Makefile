@@ -28,7 +28,7 @@ MODEL_FILES = $(sort $(wildcard models/polyko-tiny/*))
 
 # In this order; lint compares the list with sql/ and expected/.
 REGRESS = setup models privileges settings images tokenize generate stream embed errors cache \
-	immutable pii redact curation batching
+	immutable pii redact curation batching update
 REGRESS_OPTS = --inputdir=$(srcdir) --load-extension=polyko --encoding=UTF8 --no-locale
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=polyko --encoding=UTF8
@@ -38,7 +38,7 @@ PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 # No bitcode: inlining SQL functions through LLVM gains nothing here, and core needs its own flags.
 override with_llvm = no
 
-PG_CPPFLAGS = -I$(srcdir)/src
+PG_CPPFLAGS = -I$(srcdir)/src -include $(srcdir)/src/pg/domain.h
 PG_CFLAGS = -std=gnu11 -Wno-declaration-after-statement $(WARNINGS_CC) $(WERROR_FLAG)
 # OpenBLAS is never linked: it starts threads when it is loaded (see src/core/kernels/blas.c).
 LIBS_CORE = -ljansson -lxxhash -licui18n -licuuc -lm -lpthread -ldl

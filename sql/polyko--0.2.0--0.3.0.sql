@@ -94,3 +94,60 @@ COMMENT ON VIEW pg_stat_progress_polyko IS 'conversions of models and polyko_upd
 GRANT SELECT ON pg_stat_progress_polyko TO PUBLIC;
 
 -- end: statistics
+
+-- begin: batch updates
+
+CREATE PROCEDURE polyko_update(
+	target regclass,
+	set_column name,
+	expression text,
+	where_clause text DEFAULT NULL,
+	batch_rows int DEFAULT 256,
+	on_error text DEFAULT 'raise',
+	options jsonb DEFAULT '{}'
+)
+AS 'MODULE_PATHNAME' LANGUAGE C;
+COMMENT ON PROCEDURE polyko_update(regclass, name, text, text, int, text, jsonb) IS
+	'sets a column of the rows that are due, in batches that are committed one by one';
+
+CREATE TABLE polyko_update_errors (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	role name NOT NULL,
+	relation text NOT NULL,
+	set_column name NOT NULL,
+	key jsonb NOT NULL,
+	sqlstate text NOT NULL,
+	message text NOT NULL
+);
+CREATE INDEX polyko_update_errors_role ON polyko_update_errors (role, relation);
+COMMENT ON TABLE polyko_update_errors IS
+	'rows that polyko_update could not do, with on_error => ''record''; message holds no text of the row';
+SELECT pg_catalog.pg_extension_config_dump('polyko_update_errors', '');
+COMMENT ON SEQUENCE polyko_update_errors_id_seq IS 'numbers of rows in polyko_update_errors';
+SELECT pg_catalog.pg_extension_config_dump('polyko_update_errors_id_seq', '');
+
+-- runs as the owner, called by polyko_update alone
+CREATE FUNCTION polyko_update_error_add(
+	relation text,
+	set_column name,
+	key jsonb,
+	sqlstate text,
+	message text,
+	role name
+) RETURNS void
+LANGUAGE sql SECURITY DEFINER
+BEGIN ATOMIC
+	INSERT INTO polyko_update_errors (relation, set_column, key, sqlstate, message, role)
+	VALUES ($1, $2, $3, $4, $5, $6);
+END;
+COMMENT ON FUNCTION polyko_update_error_add(text, name, jsonb, text, text, name) IS
+	'internal to polyko_update';
+REVOKE ALL ON FUNCTION polyko_update_error_add(text, name, jsonb, text, text, name) FROM PUBLIC;
+
+-- a role sees its own, and may clear them away
+ALTER TABLE polyko_update_errors ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_rows ON polyko_update_errors USING (role = current_user);
+GRANT SELECT, DELETE ON polyko_update_errors TO PUBLIC;
+
+-- end: batch updates

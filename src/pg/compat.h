@@ -7,12 +7,13 @@
 
 #include "postgres.h"
 
+#include "access/tupdesc.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
-#include "utils/wait_event.h"
 #include "utils/acl.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "polyko needs PostgreSQL 15 or later"
@@ -79,6 +80,17 @@ pkpg_wait_event(const char *name)
 #else
 	(void) name;
 	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* a379061a22 (18): a NOT NULL constraint may be NOT VALID, and attnotnull is set all the same. */
+static inline bool
+pkpg_is_not_null(TupleDesc desc, AttrNumber attnum)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescCompactAttr(desc, attnum - 1)->attnullability == ATTNULLABLE_VALID;
+#else
+	return TupleDescAttr(desc, attnum - 1)->attnotnull;
 #endif
 }
 

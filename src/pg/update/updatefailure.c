@@ -1,0 +1,136 @@
+/*
+ * updatefailure.c
+ *    Errors of rows: which are, what may be said of them, and the table polyko_update_errors.
+ *
+ * Messages of PostgreSQL and of functions can hold what is in the row ("invalid input syntax for
+ * type integer: ..."), so of them only the format is kept, without its values. Ours hold none; they
+ * are known by their text domain (domain.h).
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/errcodes.h"
+#include "utils/lsyscache.h"
+
+#include "pg/domain.h"
+#include "pg/update/updatefailure.h"
+
+#define N_ADD_ARGS 6
+
+static char *message_of(const ErrorData *error);
+static void  append_format(StringInfo out, const char *format);
+static bool  says_something(const char *text);
+
+bool
+pkpg_is_busy(int sqlstate)
+{
+	return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+	       ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK;
+}
+
+/*
+ * With the others every row would fail, or the session ends. 58000 is a lost engine: perhaps this
+ * row's doing, and the next row finds a new one. XX000 is what many functions raise for bad data.
+ */
+bool
+pkpg_is_of_row(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION: /* 42 */
+		case ERRCODE_INSUFFICIENT_RESOURCES:                /* 53 */
+		case ERRCODE_OPERATOR_INTERVENTION:                 /* 57: cancel, shutdown */
+		case ERRCODE_CONNECTION_EXCEPTION:                  /* 08 */
+		case ERRCODE_INVALID_TRANSACTION_STATE:             /* 25 */
+			return false;
+		case ERRCODE_SYSTEM_ERROR: /* 58 */
+			return sqlstate == ERRCODE_SYSTEM_ERROR;
+		case ERRCODE_INTERNAL_ERROR: /* XX */
+			return sqlstate == ERRCODE_INTERNAL_ERROR;
+		default:
+			return true;
+	}
+}
+
+void
+pkpg_record_failure(const PkpgUpdateSpec *spec, const char *relation, Datum key,
+                    const ErrorData *error)
+{
+	static const Oid types[N_ADD_ARGS] = {TEXTOID, NAMEOID, JSONBOID, TEXTOID, TEXTOID, NAMEOID};
+	char            *schema = get_namespace_name(get_func_namespace(spec->procedure));
+	List            *name = list_make2(makeString(schema), makeString("polyko_update_error_add"));
+	LOCAL_FCINFO(add, N_ADD_ARGS);
+	FmgrInfo flinfo;
+	NameData column, role;
+
+	namestrcpy(&column, spec->set_column);
+	namestrcpy(&role, GetUserNameFromId(GetUserId(), false));
+	/* no check of privileges: only this function calls it */
+	fmgr_info(LookupFuncName(name, N_ADD_ARGS, types, false), &flinfo);
+	InitFunctionCallInfoData(*add, &flinfo, N_ADD_ARGS, InvalidOid, NULL, NULL);
+
+	Datum values[N_ADD_ARGS] = {CStringGetTextDatum(relation),
+	                            NameGetDatum(&column),
+	                            key,
+	                            CStringGetTextDatum(unpack_sql_state(error->sqlerrcode)),
+	                            CStringGetTextDatum(message_of(error)),
+	                            NameGetDatum(&role)};
+
+	for (int i = 0; i < N_ADD_ARGS; i++)
+		add->args[i] = (NullableDatum){.value = values[i]};
+	(void) FunctionCallInvoke(add);
+}
+
+/* Without anything of the row. */
+static char *
+message_of(const ErrorData *error)
+{
+	StringInfoData out;
+
+	if (error->domain != NULL && strcmp(error->domain, TEXTDOMAIN) == 0)
+		return pstrdup(error->message);
+	initStringInfo(&out);
+	if (error->message_id != NULL)
+		append_format(&out, error->message_id);
+	if (!says_something(out.data))
+		return pstrdup("message left out, it may hold text of the row");
+	if (error->constraint_name != NULL)
+		appendStringInfo(&out, " (constraint \"%s\")", error->constraint_name);
+	return out.data;
+}
+
+/* A format of printf with "..." for each value. */
+static void
+append_format(StringInfo out, const char *format)
+{
+	for (const char *c = format; *c != '\0'; c++)
+	{
+		if (*c != '%')
+		{
+			appendStringInfoChar(out, *c);
+			continue;
+		}
+		c++;
+		c += strspn(c, "-+ #0123456789.*$hlqjzt");
+		if (*c == '\0')
+			return;
+		appendStringInfoString(out, *c == '%' ? "%" : "...");
+	}
+}
+
+static bool
+says_something(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if (isalpha((unsigned char) *text))
+			return true;
+	return false;
+}
