@@ -23,7 +23,7 @@ main() {
 	start_cluster
 	fill | sql >"$work/log/fill" 2>&1 || { cat "$work/log/fill"; exit 1; }
 	answers >"$work/log/before" 2>&1
-	is_true "answers before the upgrade" test "$(grep -c '^[a-z_]*: .' "$work/log/before")" = 9
+	is_true "answers before the upgrade" test "$(grep -c '^[a-z_]*: .' "$work/log/before")" = 10
 	stop_cluster
 	upgrade
 	answers >"$work/log/after" 2>&1
@@ -68,6 +68,7 @@ CREATE TABLE review (
 CREATE INDEX ON review (polyko_token_count(body, 'polyko_tiny'));
 CREATE VIEW short AS SELECT id, polyko_generate(body, '영화-평', max_tokens => 8) AS reply FROM review;
 INSERT INTO review VALUES (1, '이 영화는 정말'), (2, '배우들의 연기가'), (3, '');
+CALL polyko_update('review', 'body', 'body || 1 / (id - 3)', 'id = 3', on_error => 'record');
 SQL
 }
 
@@ -87,6 +88,8 @@ SELECT 'embedding: ' || md5(polyko_embed('좋은 영화', '영화-평')::text);
 SELECT 'stored: ' || md5(string_agg(id || ' ' || tokens || ' ' || embedding::text, ';' ORDER BY id))
   FROM review WHERE embedding = polyko_embed(body, '영화-평');
 SELECT 'view: ' || string_agg(reply, '|' ORDER BY id) FROM short;
+SELECT 'failures: ' || string_agg(relation || key::text || sqlstate, ' ' ORDER BY id)
+  FROM polyko_update_errors;
 SET enable_seqscan = off;
 SELECT 'index: ' || count(*) FROM review WHERE polyko_token_count(body, 'polyko_tiny') > 0;
 SQL

@@ -64,6 +64,9 @@ foreach my $version (split ' ', $versions)
 		  . ' CREATE VIEW later_v AS SELECT polyko_redact_pii(body) AS x FROM t');
 	is($node->safe_psql($db, 'SELECT count(*) FROM later_v'), 2,
 		"$version: what came later is there after the update");
+	$node->safe_psql($db, 'ALTER TABLE t ADD id serial PRIMARY KEY, ADD label text');
+	$node->safe_psql($db, "CALL polyko_update('t', 'label', 'polyko_redact_pii(body)')");
+	is($node->safe_psql($db, 'SELECT count(*) FROM t WHERE label = body'), 2, "$version: procedures, too");
 	is(catalog($db), catalog('postgres'), "$version: the updated catalog is that of a fresh install");
 }
 
@@ -91,6 +94,10 @@ is($node->safe_psql('from_0_1_0', "SELECT ai.polyko_apply_blocklist('바보')"),
 is($node->safe_psql('from_0_1_0',
 		"SELECT ai.polyko_review_approve(ai.polyko_generate_reviewed('좋다', max_tokens => 2)) IS NOT NULL"),
 	't', 'and its reviews');
+$node->safe_psql('from_0_1_0',
+	"CALL ai.polyko_update('t', 'label', '(1 / (id - 1))::text', 'true', on_error => 'record')");
+is($node->safe_psql('from_0_1_0', 'SELECT key FROM ai.polyko_update_errors'), '{"id": 1}',
+	'and failures of its updates');
 
 $node->stop;
 done_testing();

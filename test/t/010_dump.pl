@@ -23,6 +23,7 @@ SELECT id FROM reviews WHERE polyko_token_count(body, 'mine') = 1 ORDER BY id;
 SELECT * FROM summary ORDER BY id;
 SELECT * FROM polyko_blocklist ORDER BY pattern;
 SELECT * FROM polyko_review ORDER BY id;
+SELECT * FROM polyko_update_errors ORDER BY id;
 SET ROLE app;
 SELECT id, status FROM polyko_review ORDER BY id;
 SQL
@@ -47,6 +48,7 @@ SELECT polyko_generate_reviewed('가', 'mine', max_tokens => 4) FROM generate_se
 RESET ROLE;
 SELECT polyko_review_approve(2);
 SELECT polyko_review_reject(3, '말이 되지 않는다');
+CALL polyko_update('reviews', 'body', 'body || 1 / (id - 2)', 'id = 2', on_error => 'record');
 SQL
 my $before = $node->safe_psql('postgres', $questions);
 
@@ -61,6 +63,9 @@ $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-
 is($node->safe_psql('restored', $questions), $before, 'models, grants, answers and reviews are the same');
 is($node->safe_psql('restored', "SELECT polyko_generate_reviewed('가', 'mine', max_tokens => 2)"), '5',
 	'the next answer to review has the next number');
+
+is($node->safe_psql('restored', q{CALL polyko_update('reviews', 'body', 'body || 1 / (id - 2)', 'id = 2', on_error => 'record');
+	SELECT max(id) FROM polyko_update_errors}), '2', 'and so has the next failure of an update');
 
 my $moved = $dir . '-away';
 rename $dir, $moved or die;
@@ -91,6 +96,8 @@ is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 't', 'the stan
 is($standby->safe_psql('postgres', $questions), $before, 'a hot standby answers the same');
 is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM polyko_images'), 't',
 	'from an image of its own');
+my ($state) = failure($standby, q{CALL polyko_update('reviews', 'body', 'body', 'true')});
+is($state, '25006', 'which writes nothing');
 $standby->stop;
 $node->stop;
 done_testing();
