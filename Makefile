@@ -4,7 +4,7 @@
 #    make demo | check | check-matrix | dist    need only git and make; they install the rest
 #    make, make install, make installcheck      as in every PGXS extension (PG_CONFIG=... to choose)
 #    make unit | unit-asan | ... | lint         see test/unit/unit.mk; no PostgreSQL needed
-#    make bench | bench-publish                 measures, beside llama.cpp: see bench/README.md
+#    make bench | bench-serve | bench-publish   measures, beside llama.cpp: see bench/README.md
 #
 # WERROR=1 turns warnings into errors (CI does), COPT adds compiler options.
 
@@ -57,8 +57,8 @@ PG_CONFIG ?= pg_config
 # own tests have their own makefile, so that nothing of PGXS reaches them.
 UNIT_TARGETS = unit unit-asan unit-tsan unit-build headercheck lint format format-check fuzz \
 	fuzz-replay
-PLAIN_TARGETS = setup demo check check-matrix check-large dist bench bench-programs \
-	bench-publish $(UNIT_TARGETS)
+PLAIN_TARGETS = setup demo check check-matrix check-large dist bench bench-serve \
+	bench-programs bench-publish $(UNIT_TARGETS)
 
 ifneq ($(and $(MAKECMDGOALS),$(if $(filter-out $(PLAIN_TARGETS),$(MAKECMDGOALS)),,plain)),)
 
@@ -75,6 +75,8 @@ check-matrix:
 # CHECKPOINT and the other settings reach it in the environment, where make puts them.
 bench:
 	@PG_CONFIG='$(PG_CONFIG)' bench/run.sh
+bench-serve:
+	@PG_CONFIG='$(PG_CONFIG)' bench/run.sh serve
 bench-programs:
 	@$(MAKE) --no-print-directory -f test/unit/unit.mk bench
 bench-publish:

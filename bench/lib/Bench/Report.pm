@@ -16,15 +16,20 @@ my $BUSY_PERCENT = 10;    # of others, from which figures are doubtful
 # Reads DIR/results.csv, writes results.txt and bench.svg beside it, and returns the text.
 sub write
 {
-	my ($dir)   = @_;
-	my @lines   = Bench::Results::read_all("$dir/results.csv");
-	my $data    = collect(@lines);
-	my @rows    = map { row($data, $_) } grep { !/^model (?:layers|head) / } @{ $data->{order} };
-	my $text    = heading($data) . Bench::Table::text(columns(), @rows) . comparison($data) . warning($data);
+	my ($dir)  = @_;
+	my ($data) = collect(Bench::Results::read_all("$dir/results.csv"));
+	my $text = heading($data) . table($data) . comparison($data) . warning($data);
 
 	save("$dir/results.txt", $text);
 	save("$dir/bench.svg", Bench::Chart::svg(caption($data), panels($data)));
 	return $text . "\n$dir: results.csv, results.txt, bench.svg\n";
+}
+
+sub table
+{
+	my ($data) = @_;
+	return Bench::Table::text(columns(),
+		map { row($data, $_) } grep { !/^model (?:layers|head) / } @{ $data->{order} });
 }
 
 # { facts, order: keys "what|format" sorted for the table, series: values by run, unit } by key

@@ -11,9 +11,11 @@ use Time::HiRes 'time';
 my $MARK   = 'bench-answer-ends-here';
 my $POLL_S = 0.02;
 
+# $port: another cluster than that of PGPORT
 sub new
 {
-	my ($class) = @_;
+	my ($class, $port) = @_;
+	local $ENV{PGPORT} = $port // $ENV{PGPORT};
 	open my $errors, '+>', undef or die "bench: no temporary file: $!\n";
 	my $self = bless { errors => $errors }, $class;
 	$self->{pid} = IPC::Open3::open3(

@@ -1,11 +1,12 @@
 # Statistics.pm
-#    Median and spread, and series that are compared run by run.
+#    Median, spread and quantiles, and series that are compared run by run.
 package Bench::Statistics;
 use strict;
 use warnings;
 use Exporter 'import';
+use POSIX ();
 
-our @EXPORT_OK = qw(summary paired);
+our @EXPORT_OK = qw(summary paired quantile);
 
 # { median, min, max, n } of some numbers, or nothing.
 sub summary
@@ -15,6 +16,16 @@ sub summary
 	my $half = int(@values / 2);
 	my $median = @values % 2 ? $values[$half] : ($values[ $half - 1 ] + $values[$half]) / 2;
 	return { median => $median, min => $values[0], max => $values[-1], n => scalar @values };
+}
+
+# The least value that a share of all (0 to 1) does not exceed.
+sub quantile
+{
+	my ($share, @values) = @_;
+	return unless @values;
+	@values = sort { $a <=> $b } @values;
+	my $i = POSIX::ceil($share * @values) - 1;
+	return $values[ $i < 0 ? 0 : $i ];
 }
 
 # Summary of f(a, b) over the runs that both series (hashes by run) have: a machine that is slow
