@@ -15,8 +15,9 @@
 #define GUESS_VECTOR 60.0
 #define GUESS_MEMORY 15.0
 /*
- * Fewer prompt tokens than this say nothing about what one costs, unless the step took too long:
- * they are computed while the weights come in.
+ * Fewer prompt tokens than this say nothing about what one costs, since they are computed while the
+ * weights come in: unless the step took too long, or no more were allowed. An estimate that is too
+ * high allows few, and would stay so.
  */
 #define FEW_TOKENS 8
 /* One step may be wrong (another program, a page fault): it moves the estimate half-way, and by
@@ -34,6 +35,7 @@ pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 	pace->ns_prompt = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads);
 	pace->ns_step = n / GUESS_MEMORY;
 	pace->n_rows = 0;
+	pace->n_chunk = FEW_TOKENS;
 }
 
 void
@@ -46,7 +48,7 @@ pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 		pace->ns_step = is_known ? (pace->ns_step + elapsed_ns) / 2 : elapsed_ns;
 		pace->n_rows = n_decode;
 	}
-	else if (n_prompt >= FEW_TOKENS ||
+	else if (n_prompt >= FEW_TOKENS || n_prompt >= pace->n_chunk ||
 	         elapsed_ns > pk_pace_target_ns(pk_pace_decode_ns(pace, n_decode)))
 		pace->ns_prompt = (pace->ns_prompt + prompt_ns(pace, n_decode, n_prompt, elapsed_ns)) / 2;
 }
@@ -86,13 +88,16 @@ pk_pace_target_ns(double decode_ns)
 }
 
 size_t
-pk_pace_chunk(const PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens)
+pk_pace_chunk(PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens)
 {
 	/* alone it reads the weights anyway */
 	double ns = n_decode == 0 && pace->ns_step > left_ns ? pace->ns_step : left_ns;
 	double n_tokens = pace->ns_prompt > 0 ? ns / pace->ns_prompt : (double) max_tokens;
 
+	pace->n_chunk = max_tokens;
 	if (n_tokens < 1)
-		return 1;
-	return n_tokens < (double) max_tokens ? (size_t) n_tokens : max_tokens;
+		pace->n_chunk = 1;
+	else if (n_tokens < (double) max_tokens)
+		pace->n_chunk = (size_t) n_tokens;
+	return pace->n_chunk;
 }

@@ -84,6 +84,24 @@ test_noise(void)
 	}
 	ok(pk_pace_chunk(&pace, 1, 70 * MS, 512) > 30, "one slow step is forgotten in five");
 
+	pk_pace_init(&pace, 1300000000, 2, false);
+	measure_often(&pace, 16, 0, 100 * MS);
+	for (size_t i = 0; i < 3; i++)
+		pk_pace_measure(&pace, 0, 13, 9e3 * MS);
+	ok(pk_pace_chunk(&pace, 16, 100 * MS, 512) < 8, "a model that is read from disk is slow");
+	for (size_t i = 0; i < 20; i++)
+	{
+		size_t n = pk_pace_chunk(&pace, 16, 100 * MS, 512);
+
+		pk_pace_measure(&pace, 16, n, 100 * MS + (double) n * 4 * MS);
+	}
+	is_int((long long) pk_pace_chunk(&pace, 16, 100 * MS, 512), 24,
+	       "short chunks are forgotten, too, when longer ones are not allowed");
+
+	pk_pace_init(&pace, 1300000000, 2, false);
+	measure_often(&pace, 1, 0, 30 * MS);
+	measure_often(&pace, 1, 35, 100 * MS);
+
 	size_t n = pk_pace_chunk(&pace, 1, 70 * MS, 512);
 
 	pk_pace_measure(&pace, 1, 3, 90 * MS);
