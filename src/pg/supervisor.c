@@ -27,7 +27,6 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
@@ -53,6 +52,7 @@ typedef struct Program
 	TimestampTz started_at;
 	int         n_failures; /* starts in a row that came to nothing or ended soon */
 	int         n_unready;  /* of these, without a READY */
+	bool        is_other_version;
 } Program;
 
 static int     listen_fd = -1;
@@ -97,7 +97,7 @@ void
 polyko_supervisor_main(Datum main_arg)
 {
 	(void) main_arg;
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGINT, SIG_IGN); /* there is no statement that pg_cancel_backend() could end */
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGCHLD, wake);
@@ -116,6 +116,8 @@ supervise(void)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (ShutdownRequestPending)
+			proc_exit(1); /* with 0 it would not be started again */
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
@@ -192,7 +194,7 @@ start_program(void)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0)
 		ereport(ERROR, (errcode_for_socket_access(), errmsg("could not create a socket: %m")));
 	program.started_at = GetCurrentTimestamp();
-	program.is_ready = false;
+	program.is_ready = program.is_other_version = false;
 	program.pid = fork();
 	if (program.pid == 0)
 		become_program(ends[1], path);
@@ -320,6 +322,7 @@ take_ready(const PkFrame *frame)
 	{
 		ereport(LOG, (errmsg("polyko_engine is of another version than the library"),
 		              errhint("Restart the server after installing polyko anew.")));
+		program.is_other_version = true;
 		program.conn.is_broken = true;
 		return;
 	}
@@ -390,9 +393,14 @@ program_ended(void)
 	(void) kill(program.pid, SIGKILL); /* it may only have closed its end */
 	while (waitpid(program.pid, &status, 0) < 0 && errno == EINTR)
 		continue;
-	describe_end(status, how, sizeof(how));
-	ereport(LOG, (errmsg("polyko engine (PID %d) %s", (int) program.pid, how),
-	              errdetail("Requests that it had have failed; it is started again.")));
+	if (program.is_other_version)
+		strlcpy(how, "is of another version than the library", sizeof(how));
+	else
+		describe_end(status, how, sizeof(how));
+	ereport(LOG,
+	        (errmsg("polyko engine (PID %d) %s", (int) program.pid, how),
+	         program.is_ready ? errdetail("Requests that it had have failed; it is started again.")
+	                          : errdetail("It was never ready; it is tried again.")));
 	close(program.conn.fd);
 	pk_conn_free(&program.conn);
 	pk_conn_init(&program.conn, -1);

@@ -1,7 +1,7 @@
 /*
  * engine.c
  *    The engine's models, sessions and requests, and what a step is made of: a plan for all
- * (plan.c), then step.c for each model.
+ * (stepplan.c), then step.c for each model.
  */
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * engine.h
  *    Requests in, tokens and embeddings out: the seam between a host and the computing core.
  *
- * A host is a PostgreSQL backend (this version), polyko_cli, or the engine program. It submits
+ * A host is the engine program, a PostgreSQL backend, or polyko_cli. It submits
  * requests (token ids and options; never a path, a catalog entry or a setting) and calls
  * pk_engine_step() until they are done; each step takes decode tokens of all running sequences
  * plus chunks of waiting prompts. Output depends only on model, request and seed: not on what else

@@ -346,7 +346,7 @@ check_startable(void)
 	LWLockRelease(pkpg_shared->lock);
 	if (problem[0] != '\0')
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
-		                errmsg("the engine program of polyko can't be started: %s", problem),
+		                errmsg("the engine program of polyko does not start: it %s", problem),
 		                errhint("The server's log says more. It is tried again and again.")));
 }
 

@@ -1,5 +1,5 @@
 /*
- * plan.c
+ * stepplan.c
  *    From requests to the scheduler's numbers and back: who computes how much in this step.
  */
 #include <stdlib.h>
