@@ -122,7 +122,24 @@ count_signs(const char *text, const PkPiiMatch *match)
 	return signs;
 }
 
-/* Separators stay, and those signs that people use to tell numbers apart. */
+/* Past the spaces at byte at, if they lie between two signs; else at. */
+static size_t
+skip_gap(const char *text, const PkPiiMatch *match, size_t at)
+{
+	size_t    next = at;
+	PkPiiChar c = pk_pii_char(text, match->end, at);
+	bool is_after_sign = at > match->start && is_sign(match->kind, pk_pii_char_before(text, at));
+
+	for (; c.class == PK_PII_SPACE; c = pk_pii_char(text, match->end, next))
+		next += c.n;
+	return is_after_sign && is_sign(match->kind, c) ? next : at;
+}
+
+/*
+ * Separators stay, and those signs that people use to tell numbers apart. Parts with a space
+ * between are joined by a hyphen: else the last of them and what follows would look like another
+ * number.
+ */
 static size_t
 mask(const char *text, const PkPiiMatch *match, char *out)
 {
@@ -131,9 +148,16 @@ mask(const char *text, const PkPiiMatch *match, char *out)
 
 	for (size_t at = match->start; at < match->end;)
 	{
+		size_t    next = skip_gap(text, match, at);
 		PkPiiChar c = pk_pii_char(text, match->end, at);
 		bool      is_one = is_sign(match->kind, c);
 
+		if (next > at)
+		{
+			out[len++] = '-';
+			at = next;
+			continue;
+		}
 		if (is_one && !is_kept(match->kind, &signs, i))
 			out[len++] = '*';
 		else
