@@ -27,19 +27,20 @@ static const struct
 	uint16_t code;
 	uint8_t class;
 } by_hand[] = {
-	{0x00b7, PK_PII_MIDDOT},                                                   /* · */
-	{0x2022, PK_PII_MIDDOT},                                                   /* • */
-	{0x2027, PK_PII_MIDDOT},                                                   /* ‧ */
-	{0x2028, PK_PII_NEWLINE}, {0x2029, PK_PII_NEWLINE}, {0x2500, PK_PII_DASH}, /* ─ */
-	{0x25a0, PK_PII_STAR},                                                     /* ■ */
-	{0x25cb, PK_PII_STAR},                                                     /* ○ */
-	{0x25cf, PK_PII_STAR},                                                     /* ● */
-	{0x25ef, PK_PII_STAR},                                                     /* ◯ */
-	{0x301c, PK_PII_OTHER},                                                    /* 〜 is a range */
-	{0x30fb, PK_PII_MIDDOT},                                                   /* ・ */
-	{0x30fc, PK_PII_DASH},                                                     /* ー */
-	{0x3161, PK_PII_DASH},                                                     /* ㅡ */
-	{0x318d, PK_PII_MIDDOT},                                                   /* ㆍ */
+	{0x00b7, PK_PII_MIDDOT}, /* · */
+	{0x2022, PK_PII_MIDDOT}, /* • */
+	{0x2027, PK_PII_MIDDOT}, /* ‧ */
+	{0x2028, PK_PII_NEWLINE}, {0x2029, PK_PII_NEWLINE}, {0x2043, PK_PII_DASH},
+	{0x2500, PK_PII_DASH},   /* ─ */
+	{0x25a0, PK_PII_STAR},   /* ■ */
+	{0x25cb, PK_PII_STAR},   /* ○ */
+	{0x25cf, PK_PII_STAR},   /* ● */
+	{0x25ef, PK_PII_STAR},   /* ◯ */
+	{0x301c, PK_PII_OTHER},  /* 〜 is a range */
+	{0x30fb, PK_PII_MIDDOT}, /* ・ */
+	{0x30fc, PK_PII_DASH},   /* ー */
+	{0x3161, PK_PII_DASH},   /* ㅡ */
+	{0x318d, PK_PII_MIDDOT}, /* ㆍ */
 	{0xff08, PK_PII_OPEN},    {0xff09, PK_PII_CLOSE},   {0xff0a, PK_PII_STAR},
 	{0xff0b, PK_PII_PLUS},    {0xff0e, PK_PII_DOT},
 };
