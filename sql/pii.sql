@@ -5,6 +5,19 @@ SELECT * FROM polyko_find_pii('문의 02)345-6789, 계좌 국민 123456-01-23456
 SELECT bool_and(substring(input, start, length) = match) AS "spans are in characters"
 FROM (VALUES ('🙂가나다 010-2345-6789, 주민번호 ８８０３１２－１３４５６７８')) AS t (input), polyko_find_pii(input);
 
+-- what is outside the spans stays byte for byte
+SELECT count(*) AS texts, count(*) FILTER (WHERE rebuilt = polyko_redact_pii(input)) AS same, sum(n) AS spans
+FROM (SELECT input, count(*) AS n,
+             string_agg(substring(input, past, start - past) || '<|' || kind || '|>', '' ORDER BY start)
+             || substring(input, max(start + length)) AS rebuilt
+      FROM (SELECT input, kind, start, length,
+                   lag(start + length, 1, 1) OVER (PARTITION BY input ORDER BY start) AS past
+            FROM (SELECT g || E'﻿\t\u0301é🙂ﬁ  ' || normalize('각 전화', NFD) || ' 010-2345-' || 6000 + g
+                         || E'\r\n' || '８８０３１２－１３４５６７８ㅋ' || chr(160) || '농협 302-1234-5678-91' || chr(8203) AS input
+                  FROM generate_series(1, 50) AS g) AS t,
+                 polyko_find_pii(input)) AS spans
+      GROUP BY input) AS t;
+
 -- styles, and redacting again
 SELECT s AS style, r, polyko_redact_pii(r, options => o) = r AS "stays"
 FROM (SELECT s, jsonb_build_object('style', s) AS o,
