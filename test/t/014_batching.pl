@@ -1,6 +1,6 @@
 # 014_batching.pl
 #    Random queries give the same with polyko.batching on and off: rows, their order, errors, and
-#    what is in the tables afterwards. POLYKO_QUERIES and POLYKO_SEED set how many and which.
+#    what is in the tables afterwards. And answers that come early make place for other rows. POLYKO_QUERIES and POLYKO_SEED set how many and which.
 use strict;
 use warnings;
 
@@ -62,6 +62,16 @@ is($n_different, 0, "$n_queries random queries give the same with and without ba
 is($n_bad, 0, 'none of them is wrong or breaks the server');
 cmp_ok($n_batched, '>', $n_queries / 4, "$n_batched of them have batches");
 cmp_ok($n_failed, '>', 0, "$n_failed raise an error of a row");
+
+# One row in 64 has a long answer. Rows with short ones must not wait for it before others are read.
+$node->safe_psql('postgres', q{
+	CREATE TABLE lines AS SELECT i AS id, '글 ' || i AS body, CASE WHEN i % 64 = 1 THEN 60 ELSE 1 END AS n
+		FROM generate_series(1, 640) AS i;});
+my $explained = $node->safe_psql('postgres', q{
+	EXPLAIN (ANALYZE, COSTS OFF)
+	UPDATE lines SET body = polyko_generate(body, max_tokens => n, min_tokens => n);});
+my ($n_steps) = $explained =~ /Model Steps: (\d+)/;
+cmp_ok($n_steps, '<', 300, 'ten long answers are computed together, beside short ones');
 
 $node->stop;
 done_testing();

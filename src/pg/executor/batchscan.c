@@ -4,7 +4,8 @@
  *    their order with the answers.
  *
  * How far it reads: when all rows will be asked for, as many as the window holds; else, having
- * returned n rows, at most 2n + 1, so that LIMIT n and FETCH n make fewer than 2n calls. Rows are
+ * returned n rows, at most 2n + 1, so that LIMIT n and FETCH n make fewer than 2n calls. A row that
+ * has its answers makes place for another one also while it waits for those before it. Rows are
  * bounded by work_mem. In EvalPlanQual, which looks at one row, and with polyko.batching off no row
  * is read ahead.
  *
@@ -35,7 +36,8 @@
 #include "pg/planner/batchpath.h"
 #include "pg/planner/calls.h"
 
-#define MAX_ROWS 64
+#define MAX_OPEN 64 /* rows that wait for the model at a time */
+#define MAX_ROWS 1024
 
 typedef struct BatchScan
 {
@@ -237,6 +239,7 @@ static void
 read_ahead(BatchScan *scan)
 {
 	size_t     most = most_rows(scan), most_bytes = (size_t) work_mem * 1024;
+	size_t     n_open = 0;
 	bool       has_failed = false;
 	dlist_iter it;
 
@@ -246,8 +249,9 @@ read_ahead(BatchScan *scan)
 
 		advance(scan, row);
 		has_failed |= row->has_failed;
+		n_open += !is_complete(scan, row);
 	}
-	while (!scan->has_ended && !has_failed && scan->window->n_rows < most &&
+	while (!scan->has_ended && !has_failed && scan->window->n_rows < most && n_open < MAX_OPEN &&
 	       (scan->window->n_rows == 0 || scan->window->size_bytes < most_bytes))
 	{
 		TupleTableSlot *slot = ExecProcNode(child_of(scan));
@@ -260,6 +264,7 @@ read_ahead(BatchScan *scan)
 
 		advance(scan, row);
 		has_failed = row->has_failed;
+		n_open += !is_complete(scan, row);
 	}
 }
 

@@ -22,6 +22,7 @@ struct PkpgQuestion
 
 static PkpgQuestion *find_question(PkpgWindow *window, const PkpgCall *call, uint64 hash);
 static void          release_question(PkpgQuestion *question);
+static void          grow(PkpgWindow *window, PkpgRow *row, size_t n_bytes);
 static void          finish(PkpgWindow *window, PkpgQuestion *question);
 
 PkpgWindow *
@@ -64,9 +65,16 @@ pkpg_window_add(PkpgWindow *window, TupleTableSlot *slot)
 	MemoryContextSwitchTo(caller);
 	dlist_push_tail(&window->rows, &row->node);
 	window->n_rows++;
-	window->size_bytes += row->tuple->t_len;
+	grow(window, row, row->tuple->t_len);
 	window->stats.n_rows++;
 	return row;
+}
+
+static void
+grow(PkpgWindow *window, PkpgRow *row, size_t n_bytes)
+{
+	row->size_bytes += n_bytes;
+	window->size_bytes += n_bytes;
 }
 
 PkpgRow *
@@ -80,13 +88,10 @@ pkpg_window_remove(PkpgWindow *window, PkpgRow *row)
 {
 	for (int i = 0; i < row->n_started; i++)
 		if (row->questions[i] != NULL)
-		{
-			window->size_bytes -= (size_t) row->questions[i]->call.question.len;
 			release_question(row->questions[i]);
-		}
 	dlist_delete(&row->node);
 	window->n_rows--;
-	window->size_bytes -= row->tuple->t_len;
+	window->size_bytes -= row->size_bytes;
 	MemoryContextDelete(row->context);
 }
 
@@ -132,7 +137,7 @@ pkpg_window_ask(PkpgWindow *window, PkpgRow *row)
 	}
 	MemoryContextSwitchTo(caller);
 	question->n_rows++;
-	window->size_bytes += (size_t) question->call.question.len;
+	grow(window, row, (size_t) question->call.question.len);
 	row->questions[row->n_started++] = question;
 }
 
@@ -191,6 +196,9 @@ pkpg_window_take(PkpgWindow *window, PkpgRow *row)
 			site->kind->result(site->fcinfo, &question->call.input, question->call.answer);
 		row->nulls[row->n_done] = false;
 		MemoryContextSwitchTo(caller);
+		/* what the question holds, and the row's copy */
+		grow(window, row,
+		     question->call.size + VARSIZE_ANY(DatumGetPointer(row->results[row->n_done])));
 	}
 	return !row->has_failed && row->n_started < window->n_sites &&
 	       window->sites[row->n_started].needs < row->n_done;

@@ -29,9 +29,10 @@ typedef struct PkpgQuestion PkpgQuestion;
 typedef struct PkpgRow
 {
 	dlist_node     node;
-	MemoryContext  context;   /* the row, its tuple and its results */
-	MinimalTuple   tuple;     /* columns of the child */
-	int            n_started; /* sites */
+	MemoryContext  context;    /* the row, its tuple and its results */
+	MinimalTuple   tuple;      /* columns of the child */
+	size_t         size_bytes; /* of what is kept for it */
+	int            n_started;  /* sites */
 	int            n_done;
 	bool           has_failed; /* starting site n_started raised an error: it waits for its turn */
 	PkpgQuestion **questions;  /* of each site that was started; NULL: the answer is NULL */
@@ -52,7 +53,7 @@ typedef struct PkpgWindow
 	dlist_head      rows; /* oldest first */
 	dlist_head      questions;
 	size_t          n_rows;
-	size_t          size_bytes; /* of tuples and of what the rows ask */
+	size_t          size_bytes; /* of all rows */
 	PkpgSite       *sites;
 	int             n_sites;
 	PkpgWindowStats stats;
