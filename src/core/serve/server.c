@@ -20,6 +20,8 @@
 #define POLL_US 5000         /* within a step the sockets are looked at this often */
 #define SHORT_STEP_US 150000 /* a shorter step is not given up */
 #define REPORT_US 200000
+#define GATHER_MS 1     /* nobody else asks at the same time if there is so long a silence */
+#define GATHER_SHARE 16 /* of the step before: so long is waited at most */
 #define IDLE_US ((uint64_t) 60 * 1000000) /* memory and models that nobody used are given back */
 
 static PkStatus wait_for_input(PkServer *server, PkError *err);
@@ -37,6 +39,7 @@ static void     receive_all(PkServer *server);
 static void     session_free(PkServer *server, PkSession *session);
 static void     drop_broken(PkServer *server);
 static void     compute(PkServer *server);
+static void     gather(PkServer *server);
 static bool     must_stop(void *arg);
 static void     send_all(PkServer *server);
 static void     keep_house(PkServer *server);
@@ -335,20 +338,51 @@ compute(PkServer *server)
 	PkError  err = {0};
 	PkStatus status;
 
-	if (!pk_engine_has_work(server->engine) || list_sockets(server, NULL) != PK_OK)
+	if (!pk_engine_has_work(server->engine))
+		return;
+	if (!server->is_at_work)
+		gather(server);
+	if (list_sockets(server, NULL) != PK_OK)
 		return;
 	server->is_idle = false;
 	server->step_began_us = server->polled_us = pk_clock_us();
 	status = pk_engine_step(server->engine, &cancel, &err);
 	if (status == PK_OK)
 	{
+		server->step_us = pk_clock_us() - server->step_began_us;
 		pk_jobs_count_step(server);
 		pk_jobs_deliver(server);
 	}
 	else if (status != PK_CANCELLED)
 		pk_jobs_fail_youngest(server, &err);
+	server->is_at_work = pk_engine_has_work(server->engine);
 	server->step_began_us = 0;
 	server->busy_us = pk_clock_us();
+}
+
+/*
+ * Clients that were answered together ask together again, and a session sends the questions of many
+ * rows one by one: a step for the first of them alone would let all others enter beside a running
+ * sequence, in small chunks. So the first step after a pause waits for them, where steps are long.
+ */
+static void
+gather(PkServer *server)
+{
+	uint64_t end_us = pk_clock_us() + server->step_us / GATHER_SHARE;
+	size_t   n_known = 0;
+
+	while (server->n_jobs + server->n_sessions > n_known &&
+	       pk_clock_us() + GATHER_MS * 1000 <= end_us && list_sockets(server, NULL) == PK_OK)
+	{
+		struct pollfd *fds = server->fds;
+
+		n_known = server->n_jobs + server->n_sessions;
+		fds[0].fd = -1; /* the supervisor waits */
+		if (poll(fds, 2 + server->n_sessions, GATHER_MS) <= 0)
+			return;
+		receive_all(server);
+		accept_sessions(server);
+	}
 }
 
 /* Called between tiles of a step. What is received here is handled after the step. */
