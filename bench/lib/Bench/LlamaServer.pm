@@ -76,7 +76,7 @@ sub stop
 
 sub DESTROY { $_[0]->stop }
 
-# One request of each client at a time; the first one of each is the measured one.
+# A request of one client alone, then one of each client at once.
 sub measure_clients
 {
 	my ($self, $record) = @_;
