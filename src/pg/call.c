@@ -58,7 +58,7 @@ void
 pkpg_call_start(PkpgCall *call)
 {
 	pkpg_set_prompt(&call->input, &call->spec);
-	call->request = pkpg_request_begin(&call->spec, false);
+	call->request = pkpg_request_begin(&call->spec, false, call->is_ahead);
 }
 
 void

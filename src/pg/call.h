@@ -39,6 +39,7 @@ typedef struct PkpgCall
 	const void         *answer;   /* NULL until it is known */
 	size_t              size;     /* of the answer */
 	PkpgRequest        *request;  /* NULL unless it was started */
+	bool                is_ahead; /* of a row that is not asked for yet */
 } PkpgCall;
 
 /* The function itself: NULL for a NULL input, without a model. */

@@ -19,13 +19,14 @@ PkpgShared *pkpg_shared = NULL;
 
 static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
-static uint32                  n_local_requests = 0; /* without shared memory */
+static PkpgBackend             local; /* without shared memory */
 
 static void request(void);
 static void startup(void);
 static Size shared_size(void);
 static void leave(int code, Datum arg);
-static int  count_requests(Oid role);
+static int  count_requests(Oid role, bool with_ahead);
+static int  n_of(const PkpgBackend *backend, bool with_ahead);
 
 void
 pkpg_shared_init(void)
@@ -96,59 +97,69 @@ leave(int code, Datum arg)
 }
 
 bool
-pkpg_requests_add(Oid role, int limit)
+pkpg_requests_add(Oid role, bool is_ahead, int limit)
 {
 	PkpgBackend *mine = pkpg_my_backend();
 	bool         has_room;
 
 	if (mine == NULL)
 	{
-		has_room = limit == 0 || n_local_requests < (uint32) limit;
-		n_local_requests += has_room;
+		has_room = limit == 0 || n_of(&local, is_ahead) < limit;
+		local.n_requests += has_room;
+		local.n_ahead += has_room && is_ahead;
 		return has_room;
 	}
 	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
 	/* under another role meanwhile (SECURITY DEFINER): one more of whose requests are open */
 	if (mine->n_requests == 0)
 		mine->role = role;
-	has_room = limit == 0 || count_requests(mine->role) < limit;
+	has_room = limit == 0 || count_requests(mine->role, is_ahead) < limit;
 	mine->n_requests += has_room;
+	mine->n_ahead += has_room && is_ahead;
 	LWLockRelease(pkpg_shared->lock);
 	return has_room;
 }
 
-/* A plain store of this backend's own number: it runs where nothing may fail. */
+/* Plain stores of this backend's own numbers: it runs where nothing may fail. */
 void
-pkpg_requests_remove(void)
+pkpg_requests_remove(bool is_ahead)
 {
 	PkpgBackend *mine = pkpg_my_backend();
 
 	if (mine == NULL)
-		n_local_requests--;
-	else if (mine->n_requests > 0) /* cleared already when the backend ends */
-		mine->n_requests--;
+		mine = &local;
+	if (mine->n_requests == 0) /* cleared already when the backend ends */
+		return;
+	mine->n_requests--;
+	mine->n_ahead -= is_ahead;
 }
 
 int
-pkpg_requests_of(Oid role)
+pkpg_requests_of(Oid role, bool with_ahead)
 {
 	int n;
 
 	if (pkpg_shared == NULL)
-		return (int) n_local_requests;
+		return n_of(&local, with_ahead);
 	LWLockAcquire(pkpg_shared->lock, LW_SHARED);
-	n = count_requests(role);
+	n = count_requests(role, with_ahead);
 	LWLockRelease(pkpg_shared->lock);
 	return n;
 }
 
 static int
-count_requests(Oid role)
+count_requests(Oid role, bool with_ahead)
 {
 	int n = 0;
 
 	for (int i = 0; i < pkpg_shared->n_backends; i++)
 		if (pkpg_shared->backends[i].role == role)
-			n += (int) pkpg_shared->backends[i].n_requests;
+			n += n_of(&pkpg_shared->backends[i], with_ahead);
 	return n;
+}
+
+static int
+n_of(const PkpgBackend *backend, bool with_ahead)
+{
+	return (int) (backend->n_requests - (with_ahead ? 0 : backend->n_ahead));
 }

@@ -7,8 +7,9 @@
  *
  *    engine, status, models, activities   written by the supervisor, read by everybody
  *    counters, reset_at                   written by everybody
- *    backends[i]                          written by its backend alone; n_requests also under the
- *                                         lock, so that a limit is kept exactly. The others are
+ *    backends[i]                          written by its backend alone; numbers of requests also
+ *                                         under the lock, so that a limit is kept exactly. The
+ *                                         others are
  *                                         read without it: a torn row of a view is accepted
  */
 #ifndef PKPG_SHARED_H
@@ -83,6 +84,7 @@ typedef struct PkpgBackend
 {
 	Oid          role; /* whose requests they are */
 	uint32       n_requests;
+	uint32       n_ahead; /* of these, made ahead of their time */
 	PkpgProgress progress;
 } PkpgBackend;
 
@@ -113,11 +115,12 @@ extern PkpgBackend *pkpg_my_backend(void);
 
 /*
  * One more request of role by this backend. False, and none is counted, if the role would then have
- * more than limit (0: none).
+ * more than limit (0: none). One that is made ahead of its time counts the others that are, too;
+ * those that somebody waits for don't.
  */
-extern bool pkpg_requests_add(Oid role, int limit);
-extern void pkpg_requests_remove(void);
+extern bool pkpg_requests_add(Oid role, bool is_ahead, int limit);
+extern void pkpg_requests_remove(bool is_ahead);
 /* Requests of role in all backends. */
-extern int  pkpg_requests_of(Oid role);
+extern int  pkpg_requests_of(Oid role, bool with_ahead);
 
 #endif

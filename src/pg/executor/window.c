@@ -120,13 +120,9 @@ pkpg_window_ask(PkpgWindow *window, PkpgRow *row)
 
 	PkpgQuestion *same = find_question(window, call, question->hash);
 
-	if (same != NULL)
+	if (same == NULL)
 	{
-		MemoryContextDelete(context);
-		question = same;
-	}
-	else
-	{
+		call->is_ahead = row != pkpg_window_first(window);
 		if (call->answer != NULL)
 			call->answer = memcpy(palloc(call->size), call->answer, call->size);
 		else
@@ -136,6 +132,11 @@ pkpg_window_ask(PkpgWindow *window, PkpgRow *row)
 		window->stats.n_asked += call->request != NULL;
 	}
 	MemoryContextSwitchTo(caller);
+	if (same != NULL)
+	{
+		MemoryContextDelete(context);
+		question = same;
+	}
 	question->n_rows++;
 	grow(window, row, (size_t) question->call.question.len);
 	row->questions[row->n_started++] = question;

@@ -146,7 +146,7 @@ stream_open(FunctionCallInfo fcinfo)
 		stream->room = FIRST_ROOM;
 		stream->waiting = palloc_array(Waiting, stream->room);
 	}
-	stream->pieces = pkpg_request_begin(&spec, true);
+	stream->pieces = pkpg_request_begin(&spec, true, false);
 	return stream;
 }
 

@@ -22,6 +22,7 @@ struct PkpgRequest
 	PkpgTie        *tie;
 	Oid             role;
 	bool            is_counted; /* among the requests of its role */
+	bool            is_ahead;
 	bool            was_counted, was_told;
 	size_t          n_read;
 	char            model[NAMEDATALEN];
@@ -93,7 +94,7 @@ pkpg_request_count(const PkpgRequest *held, PkpgRun *run)
 }
 
 PkpgRequest *
-pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces)
+pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces, bool is_ahead)
 {
 	PkpgRequest *held = palloc0(sizeof(PkpgRequest));
 	PkpgAsk      ask = {.spec = spec, .wants_pieces = wants_pieces, .role = GetUserId()};
@@ -102,6 +103,7 @@ pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces)
 	held->tie = pkpg_tie(CurrentMemoryContext, held_free, held);
 	held->host = pkpg_shared_host_is_there() ? &pkpg_shared_host : &pkpg_local_host;
 	held->role = ask.role;
+	held->is_ahead = is_ahead;
 	strlcpy(held->model, pkpg_model_name(spec->model), sizeof(held->model));
 	ask.model_name = held->model;
 	take_place(held);
@@ -112,14 +114,14 @@ pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces)
 static void
 take_place(PkpgRequest *held)
 {
-	held->is_counted = pkpg_requests_add(held->role, pkpg_max_concurrent_requests);
+	held->is_counted = pkpg_requests_add(held->role, held->is_ahead, pkpg_max_concurrent_requests);
 	if (!held->is_counted)
 		ereport(ERROR,
 		        (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 		         errmsg("role \"%s\" has %d requests at work, polyko.max_concurrent_requests "
 		                "allows %d",
-		                GetUserNameFromId(held->role, true), pkpg_requests_of(held->role),
-		                pkpg_max_concurrent_requests),
+		                GetUserNameFromId(held->role, true),
+		                pkpg_requests_of(held->role, held->is_ahead), pkpg_max_concurrent_requests),
 		         errhint("Wait until others have ended, or let a superuser raise "
 		                 "polyko.max_concurrent_requests.")));
 }
@@ -128,7 +130,7 @@ bool
 pkpg_has_room(void)
 {
 	return pkpg_max_concurrent_requests == 0 ||
-	       pkpg_requests_of(GetUserId()) < pkpg_max_concurrent_requests;
+	       pkpg_requests_of(GetUserId(), true) < pkpg_max_concurrent_requests;
 }
 
 bool
@@ -190,7 +192,7 @@ held_free(void *arg)
 	}
 	held->request = NULL;
 	if (held->is_counted)
-		pkpg_requests_remove();
+		pkpg_requests_remove(held->is_ahead);
 	held->is_counted = false;
 }
 

@@ -33,12 +33,14 @@ typedef struct PkpgRequest PkpgRequest;
 
 /*
  * Take a request in; nothing is computed yet. wants_pieces: it will be read by
- * pkpg_request_next(). 53400 when the role has polyko.max_concurrent_requests already.
+ * pkpg_request_next(). 53400 when the role has polyko.max_concurrent_requests already. Requests
+ * that are made ahead of their time are counted only against each other: they take places that are
+ * left, and others are not refused for them.
  */
-extern PkpgRequest *pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces);
+extern PkpgRequest *pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces, bool is_ahead);
 /* Gives the request back at once. The memory context would do it later. */
 extern void         pkpg_request_end(PkpgRequest *request);
-/* False if one more request of this role would be one too many. */
+/* False if one more request ahead of its time would be one too many for this role. */
 extern bool         pkpg_has_room(void);
 
 /* Compute or wait: one step of the requests of this session. */
