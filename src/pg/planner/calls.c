@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
@@ -28,7 +29,9 @@ typedef struct Search
 static bool find_walker(Node *node, Search *search);
 static bool ordered_walker(Node *node, void *context);
 static bool is_ordered_function(Oid function, void *context);
+static bool is_ordered_source(const Query *query);
 static bool foreign_walker(Node *node, void *given);
+static bool is_foreign_value(Node *node);
 static bool is_foreign_function(Oid function, void *context);
 static bool is_ours(Oid function);
 
@@ -46,6 +49,8 @@ pkpg_call_kind(Oid function)
 	if (info.fn_addr != polyko_support)
 		return NULL;
 	fmgr_info(function, &info);
+	if (info.fn_strict)
+		return NULL; /* its owner has altered it */
 	for (size_t i = 0; i < lengthof(kinds); i++)
 		if (info.fn_addr == kinds[i]->function)
 			return kinds[i];
@@ -67,6 +72,10 @@ find_walker(Node *node, Search *search)
 {
 	if (node == NULL || list_member(search->given, node))
 		return false;
+	/* an array's subscripts are not evaluated when it is NULL */
+	if (IsA(node, SubscriptingRef))
+		return ((SubscriptingRef *) node)->refassgnexpr == NULL &&
+		       find_walker((Node *) ((SubscriptingRef *) node)->refexpr, search);
 	switch (nodeTag(node))
 	{
 		case T_List:
@@ -103,9 +112,28 @@ find_walker(Node *node, Search *search)
 bool
 pkpg_is_ordered(const Query *query)
 {
-	return query->hasTargetSRFs || ordered_walker((Node *) query->targetList, NULL) ||
+	bool is_output = true;
+
+	return query->hasTargetSRFs || ordered_walker((Node *) query->targetList, &is_output) ||
 	       ordered_walker((Node *) query->jointree, NULL) ||
-	       ordered_walker(query->havingQual, NULL);
+	       ordered_walker(query->havingQual, NULL) || is_ordered_source(query);
+}
+
+/* Row by row as well: what policies and barriers ask, and VALUES. */
+static bool
+is_ordered_source(const Query *query)
+{
+	ListCell *cell;
+
+	foreach (cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst(cell);
+
+		if (ordered_walker((Node *) entry->securityQuals, NULL) ||
+		    ordered_walker((Node *) entry->values_lists, NULL))
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -118,12 +146,12 @@ ordered_walker(Node *node, void *context)
 	return expression_tree_walker(node, ordered_walker, context);
 }
 
-/* A serial number is given when a row is returned: reading ahead changes none. */
+/* A serial number in the output is given when a row is returned: reading ahead changes none. */
 static bool
-is_ordered_function(Oid function, void *context)
+is_ordered_function(Oid function, void *is_output)
 {
-	(void) context;
-	return function != F_NEXTVAL && func_volatile(function) == PROVOLATILE_VOLATILE;
+	return (function != F_NEXTVAL || is_output == NULL) &&
+	       func_volatile(function) == PROVOLATILE_VOLATILE;
 }
 
 bool
@@ -139,9 +167,27 @@ foreign_walker(Node *node, void *given)
 		return false;
 	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan))
 		return true;
-	if (check_functions_in_node(node, is_foreign_function, NULL))
+	if (is_foreign_value(node) || check_functions_in_node(node, is_foreign_function, NULL))
 		return true;
 	return expression_tree_walker(node, foreign_walker, given);
+}
+
+/* Built-in functions call those of a user's type: its output, comparison, cast or check. */
+static bool
+is_foreign_value(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_Var:
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_CoerceViaIO:
+		case T_CoerceToDomain:
+			return exprType(node) >= FirstNormalObjectId;
+		default:
+			return false;
+	}
 }
 
 static bool
