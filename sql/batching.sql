@@ -3,6 +3,7 @@ CREATE TABLE notes (id int PRIMARY KEY, body text, label text, emb real[]);
 INSERT INTO notes SELECT i, (ARRAY['이 영화는 정말', '배우들의 연기가', '음악이', NULL])[1 + i % 4] || ' ' || i % 10
 FROM generate_series(1, 40) AS i;
 ANALYZE notes;
+CREATE SEQUENCE counted;
 -- the names of the nodes of a plan
 CREATE FUNCTION nodes(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
 DECLARE line text;
@@ -33,6 +34,29 @@ SELECT nodes('INSERT INTO notes SELECT id + 100, body, polyko_generate(body) FRO
 SELECT nodes('CREATE TABLE made AS SELECT polyko_generate(body) FROM notes');
 SELECT nodes('SELECT (polyko_generate_details(body)).* FROM notes');
 SELECT nodes('SELECT * FROM (SELECT id, polyko_generate(body) AS g FROM notes OFFSET 0) AS n WHERE id < 3');
+CREATE TABLE parts (id int, body text, label text) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (3);
+CREATE TABLE parts_2 (label text, body text, id int);
+ALTER TABLE parts ATTACH PARTITION parts_2 FOR VALUES FROM (3) TO (100);
+INSERT INTO parts SELECT id, body FROM notes WHERE id <= 5;
+SELECT nodes('UPDATE parts SET label = polyko_generate(body)');
+SELECT nodes('SELECT polyko_generate(body) FROM parts LIMIT 2');
+SELECT nodes('SELECT id, (polyko_embed(body))[1:2] FROM notes');
+SET enable_sort = off;
+SET enable_seqscan = off;
+SELECT nodes('SELECT id, polyko_generate(body) FROM notes ORDER BY id LIMIT 2');
+RESET enable_sort;
+RESET enable_seqscan;
+-- above an inheritance tree; EXPLAIN knows what it shows
+EXPLAIN (VERBOSE, COSTS OFF) UPDATE parts SET label = polyko_generate(n.body, 'polyko_tiny') FROM notes AS n WHERE n.id = parts.id;
+UPDATE parts SET label = polyko_generate(n.body || parts.body, max_tokens => 2) FROM notes AS n WHERE n.id = parts.id;
+SELECT tableoid::regclass, id, label IS NOT DISTINCT FROM polyko_generate(body || body, max_tokens => 2) AS same FROM parts ORDER BY id;
+-- run-time pruning goes on
+SET plan_cache_mode = force_generic_plan;
+PREPARE pruned(int) AS UPDATE parts SET label = polyko_generate(body, max_tokens => 2) WHERE id < $1;
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE pruned(0);
+DEALLOCATE pruned;
+RESET plan_cache_mode;
 -- row by row
 SELECT nodes('SELECT id FROM notes WHERE polyko_generate(body) <> ''''');
 SELECT nodes('SELECT CASE WHEN id > 3 THEN polyko_generate(body) END FROM notes');
@@ -42,6 +66,12 @@ SELECT nodes('SELECT max(polyko_generate(body)) FROM notes');
 SELECT nodes('SELECT DISTINCT polyko_generate(body) FROM notes');
 SELECT nodes('SELECT random(), polyko_generate(body) FROM notes');
 SELECT nodes('SELECT polyko_generate(body), generate_series(1, 2) FROM notes');
+SELECT nodes('SELECT polyko_generate(body) FROM notes WHERE nextval(''counted'') > 0');
+SELECT nodes('SELECT polyko_generate(v) FROM (VALUES (random()::text), (''a'')) AS t(v)');
+SELECT nodes('UPDATE notes SET emb[1] = (polyko_embed(body))[1]');
+ALTER FUNCTION polyko_generate STRICT;
+SELECT nodes('SELECT polyko_generate(body, max_tokens => id) FROM notes');
+ALTER FUNCTION polyko_generate CALLED ON NULL INPUT;
 SELECT nodes('UPDATE notes SET label = ''x'' RETURNING polyko_generate(body)');
 SELECT nodes('VALUES (polyko_generate(''a'')), (polyko_generate(''b''))');
 SELECT nodes('SELECT polyko_generate(''a'')');
@@ -81,6 +111,30 @@ FETCH 3 FROM back;
 FETCH BACKWARD 2 FROM back;
 COMMIT;
 
+-- the row that a cursor is on, not the one that its scan is on
+BEGIN;
+DECLARE at CURSOR FOR SELECT id, polyko_generate(body, max_tokens => 2) AS g FROM many;
+UPDATE many SET body = 'none yet' WHERE CURRENT OF at;
+ROLLBACK;
+BEGIN;
+DECLARE at CURSOR FOR SELECT id, polyko_generate(body, max_tokens => 2) AS g FROM many;
+FETCH 3 FROM at;
+UPDATE many SET body = 'here' WHERE CURRENT OF at RETURNING id;
+FETCH 2 FROM at;
+DELETE FROM many WHERE CURRENT OF at RETURNING id;
+DECLARE at_parts CURSOR FOR SELECT id, polyko_generate(body, max_tokens => 2) AS g FROM parts;
+FETCH 3 FROM at_parts;
+UPDATE parts SET body = 'here' WHERE CURRENT OF at_parts RETURNING id;
+FETCH ALL FROM at_parts;
+UPDATE parts SET body = 'past the end' WHERE CURRENT OF at_parts;
+ROLLBACK;
+
+-- what is read ahead takes no place that the statement needs
+SET polyko.max_concurrent_requests = 2;
+SELECT count(*) FROM (SELECT polyko_generate(body, max_tokens => 2), polyko_generate(body, max_tokens => 3),
+	CASE WHEN id > 0 THEN polyko_generate(body, max_tokens => 4) END FROM many WHERE id < 12 OFFSET 0) AS t;
+RESET polyko.max_concurrent_requests;
+
 -- an error is that of its row, and comes when the row does
 CREATE TABLE lengths AS SELECT i AS id, CASE i WHEN 4 THEN 0 ELSE 2 END AS n FROM generate_series(1, 8) AS i;
 SELECT id, polyko_generate('가', max_tokens => n) FROM lengths LIMIT 3;
@@ -93,6 +147,17 @@ FETCH 3 FROM c;
 SAVEPOINT s;
 FETCH 1 FROM c;
 ROLLBACK;
+
+CREATE FUNCTION checked(id int) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF id = 4 THEN RAISE 'row 4'; END IF;
+	RETURN id;
+END $$;
+SELECT id, polyko_generate(checked(id), max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
+CREATE DOMAIN checked_text AS text CHECK (checked(length(value)) IS NOT NULL);
+SELECT id, polyko_generate(repeat('가', id)::checked_text, max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
+DROP DOMAIN checked_text;
+DROP FUNCTION checked;
 
 -- parameters that change; a prepared plan keeps its node, the setting still counts
 SELECT n.id, l.g = polyko_generate(n.body, max_tokens => 2) AS same
@@ -119,7 +184,20 @@ SET ROLE polyko_batch_user;
 SELECT polyko_generate(body) FROM notes;
 RESET ROLE;
 GRANT USAGE ON FOREIGN SERVER polyko_tiny TO PUBLIC;
+-- a policy that writes is asked when the row is returned
+CREATE FUNCTION allows(id int) RETURNS boolean LANGUAGE sql AS $$SELECT nextval('counted') > 0$$;
+CREATE POLICY counts ON notes USING (allows(id));
+ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+GRANT USAGE ON SEQUENCE counted TO polyko_batch_user;
+SET ROLE polyko_batch_user;
+SELECT count(*) FROM (SELECT polyko_generate(body, max_tokens => 2) FROM notes LIMIT 3) AS t;
+RESET ROLE;
+SELECT last_value FROM counted;
+DROP POLICY counts ON notes;
+DROP FUNCTION allows;
+REVOKE ALL ON SEQUENCE counted FROM polyko_batch_user;
 REVOKE SELECT ON notes FROM polyko_batch_user;
 DROP ROLE polyko_batch_user;
 DROP FUNCTION nodes, requests;
-DROP TABLE notes, answers, many, lengths;
+DROP SEQUENCE counted;
+DROP TABLE notes, answers, many, lengths, parts;

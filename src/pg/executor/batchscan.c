@@ -12,7 +12,8 @@
  * An error that reading ahead would raise too early waits: the row's call is made again when the
  * row is returned, and raises it then. Only errors of our own functions and of built-in ones are
  * caught so, since nothing else may be caught without a subtransaction; nothing is read behind such
- * a row.
+ * a row. Where arguments run other functions, rows are read ahead only when all are asked for: the
+ * statement fails then in any case.
  */
 #include "postgres.h"
 
@@ -28,9 +29,11 @@
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "pg/compat.h"
 #include "pg/executor/batchscan.h"
+#include "pg/executor/source.h"
 #include "pg/executor/window.h"
 #include "pg/guc.h"
 #include "pg/planner/batchpath.h"
@@ -44,6 +47,7 @@ typedef struct BatchScan
 	CustomScanState css;
 	PkpgBatchPlan   plan;
 	int             n_columns;   /* of the child */
+	ScanState      *source;      /* of the child's rows, or NULL */
 	TupleTableSlot *child_slot;  /* for a row of the window */
 	ExprContext    *arg_context; /* arguments live until their call was started */
 	PkpgSite       *sites;
@@ -60,6 +64,7 @@ static ExecutorRun_hook_type previous_run = NULL;
 static Node           *create(CustomScan *scan);
 static void            begin(CustomScanState *node, EState *estate, int eflags);
 static TupleTableSlot *next_row(CustomScanState *node);
+static TupleTableSlot *no_row(BatchScan *scan);
 static void            end(CustomScanState *node);
 static void            rescan(CustomScanState *node);
 static void            explain(CustomScanState *node, List *ancestors, ExplainState *es);
@@ -137,6 +142,9 @@ begin(CustomScanState *node, EState *estate, int eflags)
 
 	node->custom_ps = list_make1(child);
 	scan->n_columns = list_length(linitial_node(Plan, plan->custom_plans)->targetlist);
+	scan->source = pkpg_source(child);
+	if (scan->source != NULL) /* here WHERE CURRENT OF finds it */
+		node->ss.ss_currentRelation = scan->source->ss_currentRelation;
 	scan->child_slot =
 		ExecInitExtraTupleSlot(estate, ExecGetResultType(child), &TTSOpsMinimalTuple);
 	scan->arg_context = CreateExprContext(estate);
@@ -215,9 +223,7 @@ next_row(CustomScanState *node)
 		read_ahead(scan);
 		row = pkpg_window_first(scan->window);
 		if (row == NULL)
-			return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot != NULL
-			                          ? node->ss.ps.ps_ResultTupleSlot
-			                          : node->ss.ss_ScanTupleSlot);
+			return no_row(scan);
 		if (is_complete(scan, row))
 			break;
 		if (row->has_failed && row->n_done == row->n_started)
@@ -228,10 +234,23 @@ next_row(CustomScanState *node)
 	scan->returned = row;
 	scan->n_returned++;
 	load(scan, row);
+	node->ss.ss_ScanTupleSlot->tts_tid = row->place;
+	if (node->ss.ss_currentRelation != NULL)
+		node->ss.ss_ScanTupleSlot->tts_tableOid = RelationGetRelid(node->ss.ss_currentRelation);
 	if (node->ss.ps.ps_ProjInfo == NULL)
 		return node->ss.ss_ScanTupleSlot;
 	context->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
 	return ExecProject(node->ss.ps.ps_ProjInfo);
+}
+
+static TupleTableSlot *
+no_row(BatchScan *scan)
+{
+	ScanState *state = &scan->css.ss;
+
+	ExecClearTuple(state->ss_ScanTupleSlot);
+	return state->ps.ps_ResultTupleSlot != NULL ? ExecClearTuple(state->ps.ps_ResultTupleSlot)
+	                                            : state->ss_ScanTupleSlot;
 }
 
 /* Rows go on as far as they can, and new ones are read. */
@@ -262,6 +281,7 @@ read_ahead(BatchScan *scan)
 
 		PkpgRow *row = pkpg_window_add(scan->window, slot);
 
+		row->place = pkpg_source_place(scan->source);
 		advance(scan, row);
 		has_failed = row->has_failed;
 		n_open += !is_complete(scan, row);
@@ -275,6 +295,8 @@ most_rows(const BatchScan *scan)
 		return 1;
 	if (scan->plan.reads_all && is_complete_run)
 		return MAX_ROWS;
+	if (!scan->plan.is_built_in)
+		return 1;
 	return scan->n_returned < MAX_ROWS ? (size_t) scan->n_returned + 1 : MAX_ROWS;
 }
 
@@ -411,7 +433,7 @@ rescan(CustomScanState *node)
 	scan->n_returned = 0;
 	scan->has_ended = false;
 	pkpg_window_clear(scan->window);
-	ExecClearTuple(node->ss.ss_ScanTupleSlot);
+	(void) no_row(scan);
 	if (node->ss.ps.chgParam != NULL)
 		UpdateChangedParamSet(child, node->ss.ps.chgParam);
 	if (child->chgParam == NULL)

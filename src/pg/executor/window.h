@@ -11,6 +11,7 @@
 
 #include "executor/tuptable.h"
 #include "lib/ilist.h"
+#include "storage/itemptr.h"
 
 #include "pg/call.h"
 
@@ -28,16 +29,17 @@ typedef struct PkpgQuestion PkpgQuestion;
 
 typedef struct PkpgRow
 {
-	dlist_node     node;
-	MemoryContext  context;    /* the row, its tuple and its results */
-	MinimalTuple   tuple;      /* columns of the child */
-	size_t         size_bytes; /* of what is kept for it */
-	int            n_started;  /* sites */
-	int            n_done;
-	bool           has_failed; /* starting site n_started raised an error: it waits for its turn */
-	PkpgQuestion **questions;  /* of each site that was started; NULL: the answer is NULL */
-	Datum         *results;
-	bool          *nulls;
+	dlist_node      node;
+	MemoryContext   context;    /* the row, its tuple and its results */
+	MinimalTuple    tuple;      /* columns of the child */
+	ItemPointerData place;      /* of the row in its table; invalid: unknown */
+	size_t          size_bytes; /* of what is kept for it */
+	int             n_started;  /* sites */
+	int             n_done;
+	bool            has_failed; /* starting site n_started raised an error: it waits for its turn */
+	PkpgQuestion  **questions;  /* of each site that was started; NULL: the answer is NULL */
+	Datum          *results;
+	bool           *nulls;
 } PkpgRow;
 
 typedef struct PkpgWindowStats
