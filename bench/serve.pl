@@ -48,6 +48,8 @@ sub read_plan
 		n_tokens => $is_quick ? 16 : 64,      # that each of their requests generates
 		n_streams => 8,                       # that run while a long prompt enters
 		n_prompt => $is_quick ? 500 : 2000,   # tokens of that prompt
+		n_stream => 1000,                     # tokens that each of them has at most
+		prefill  => 512,                      # tokens of the prompt that embeddings are compared with
 		n_rows   => $is_quick ? 64 : 256,     # of a statement
 		row_tokens => $is_quick ? 8 : 32,     # that are generated for a row
 		alone_rows => $is_quick ? 8 : 16,     # with polyko.batching off
@@ -61,9 +63,20 @@ sub read_plan
 		die "bench: BENCH_PARTS has $part; there are @PARTS\n" unless grep { $_ eq $part } @PARTS;
 	}
 	$plan{config} = Bench::Machine::read_config($ENV{CHECKPOINT});
-	my $most = $plan{config}{max_position_embeddings};
-	$plan{n_prompt} = $most - 1 if $plan{n_prompt} >= $most;
+	clip(\%plan, $plan{config}{max_position_embeddings});
 	return \%plan;
+}
+
+# What a short context has room for, beside short texts.
+sub clip
+{
+	my ($plan, $most) = @_;
+	my %room = (n_prompt => 1, prefill => 1, n_stream => 100, n_prefix => 100);
+	for (keys %room)
+	{
+		$plan->{$_} = $most - $room{$_} if $plan->{$_} > $most - $room{$_};
+	}
+	return;
 }
 
 sub number

@@ -14,18 +14,16 @@ use Bench::Statistics qw(quantile);
 use Bench::Streams;
 use Bench::Texts;
 
-my $PREFILL    = 512;
 my $ROUNDS     = 3;      # requests of each client
 my $QUIET_S    = 6;      # that streams run undisturbed
 my $LONGEST_S  = 40;     # and with a long prompt
-my $STREAM     = 1000;   # tokens that a stream has at most meanwhile
 my $N_PROMPTS  = 1000;
 my $N_REQUESTS = 300;
 
 sub new
 {
 	my ($class, $plan) = @_;
-	$plan->{prompts} = [$PREFILL];
+	$plan->{prompts} = [ $plan->{prefill} ];
 	$plan->{decode}  = $plan->{n_tokens};
 	return bless {
 		plan => $plan, format => $plan->{format}, polyko => Bench::Polyko->new($plan, $plan->{format}),
@@ -79,7 +77,8 @@ sub new_text
 sub measure_alone
 {
 	my ($self, $record) = @_;
-	$self->{plan}{prompt}{$PREFILL} = $self->{texts}->prompt($PREFILL);
+	my $n = $self->{plan}{prefill};
+	$self->{plan}{prompt}{$n} = $self->{texts}->prompt($n);
 	$self->{polyko}->measure_alone($record);
 	return;
 }
@@ -143,6 +142,11 @@ sub stream
 sub quantiles
 {
 	my ($self, $record, $what, @ms) = @_;
+	if (!@ms)
+	{
+		print "bench: no figure: $what (a small model has done before there is one)\n";
+		return;
+	}
 	$record->("sql $what: median", $self->{format}, quantile(0.5,  @ms), 'ms');
 	$record->("sql $what: p99",    $self->{format}, quantile(0.99, @ms), 'ms');
 	return;
@@ -155,7 +159,7 @@ sub measure_prompt
 	my ($n, $n_prompt) = @{ $self->{plan} }{qw(n_streams n_prompt)};
 	my $prompt  = $self->{texts}->prompt($n_prompt);
 	my $streams = Bench::Streams->new($n + 1);
-	$streams->give($_, $self->stream($self->new_text, $STREAM)) for 0 .. $n - 1;
+	$streams->give($_, $self->stream($self->new_text, $self->{plan}{n_stream})) for 0 .. $n - 1;
 	$streams->run(sub { !grep { @{ $_->{rows} } < 2 } $streams->calls });
 	my $begin = time;
 	$streams->run(sub { time - $begin >= $QUIET_S });
@@ -193,11 +197,13 @@ sub measure_rows
 sub measure_embed
 {
 	my ($self, $record) = @_;
-	my ($n, $n_alone) = @{ $self->{plan} }{qw(n_rows alone_rows)};
-	$n_alone *= 4;
-	my $prefill = $self->{plan}{prompt}{$PREFILL} = $self->{texts}->prompt($PREFILL);
-	my $seconds = $self->{polyko}->generate($self->{polyko}->session, $PREFILL, 1);
-	$record->("sql prefill $PREFILL", $self->{format}, $PREFILL / $seconds, 'tokens/s');
+	my $n       = $self->{plan}{n_rows};
+	my $n_alone = 4 * $self->{plan}{alone_rows};
+	$n_alone = $n if $n_alone > $n;
+	my $prefill = $self->{plan}{prefill};
+	$self->{plan}{prompt}{$prefill} = $self->{texts}->prompt($prefill);
+	my $seconds = $self->{polyko}->generate($self->{polyko}->session, $prefill, 1);
+	$record->("sql prefill $prefill", $self->{format}, $prefill / $seconds, 'tokens/s');
 	$self->fill_rows($self->{session}, 'bench_row', $n);
 	my $tokens = $self->{texts}->n_tokens('bench_row');
 	my $some   = $self->{texts}->n_tokens("bench_row WHERE id <= $n_alone");

@@ -18,11 +18,11 @@ sub summary
 	return { median => $median, min => $values[0], max => $values[-1], n => scalar @values };
 }
 
-# The least value that a share of all (0 to 1) does not exceed.
+# The least value that a share (0 to 1) of all does not exceed; undef of none.
 sub quantile
 {
 	my ($share, @values) = @_;
-	return unless @values;
+	return undef unless @values;
 	@values = sort { $a <=> $b } @values;
 	my $i = POSIX::ceil($share * @values) - 1;
 	return $values[ $i < 0 ? 0 : $i ];
