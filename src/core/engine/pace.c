@@ -15,15 +15,17 @@
 #define GUESS_VECTOR 60.0
 #define GUESS_MEMORY 15.0
 /*
- * Fewer prompt tokens than this say nothing about what one costs, since they are computed while the
- * weights come in: unless the step took too long, or no more were allowed. An estimate that is too
- * high allows few, and would stay so.
+ * Fewer prompt tokens than this do not say that one costs more than was thought, unless the step
+ * took too long: beyond some rows kernels take another way, and the first token pays for it.
  */
 #define FEW_TOKENS 8
-/* One step may be wrong (another program, a page fault): it moves the estimate half-way, and by
- * these factors at most. */
+/*
+ * One step may be wrong (another program, page faults): it counts by a third, and as no more than
+ * these factors. So chunks come back soon.
+ */
+#define SHARE (1.0 / 3)
 #define MOST_DOWN 0.5
-#define MOST_UP 4.0
+#define MOST_UP 3.0
 
 static double prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns);
 
@@ -35,7 +37,6 @@ pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 	pace->ns_prompt = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads);
 	pace->ns_step = n / GUESS_MEMORY;
 	pace->n_rows = 0;
-	pace->n_chunk = FEW_TOKENS;
 }
 
 void
@@ -48,23 +49,27 @@ pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 		pace->ns_step = is_known ? (pace->ns_step + elapsed_ns) / 2 : elapsed_ns;
 		pace->n_rows = n_decode;
 	}
-	else if (n_prompt >= FEW_TOKENS || n_prompt >= pace->n_chunk ||
-	         elapsed_ns > pk_pace_target_ns(pk_pace_decode_ns(pace, n_decode)))
-		pace->ns_prompt = (pace->ns_prompt + prompt_ns(pace, n_decode, n_prompt, elapsed_ns)) / 2;
+	else
+		pace->ns_prompt +=
+			SHARE * (prompt_ns(pace, n_decode, n_prompt, elapsed_ns) - pace->ns_prompt);
 }
 
+/* What a token of this step cost, as far as it is believed. */
 static double
 prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns)
 {
-	double ns = (elapsed_ns - pk_pace_decode_ns(pace, n_decode)) / (double) n_prompt;
+	double decode_ns = pk_pace_decode_ns(pace, n_decode);
+	double ns = (elapsed_ns - decode_ns) / (double) n_prompt;
 	double least = pace->ns_prompt * MOST_DOWN;
 	double most = pace->ns_prompt * MOST_UP;
 
-	/* a step that took little longer than to read the weights does not say that tokens are dear */
-	if (n_decode == 0 && elapsed_ns < 2 * pace->ns_step && ns > pace->ns_prompt)
-		return pace->ns_prompt;
 	if (ns < least)
 		return least;
+	if (ns > pace->ns_prompt && n_prompt < FEW_TOKENS && elapsed_ns < pk_pace_target_ns(decode_ns))
+		return pace->ns_prompt;
+	/* a step that took little longer than to read the weights does not say that tokens are dear */
+	if (ns > pace->ns_prompt && n_decode == 0 && elapsed_ns < 2 * pace->ns_step)
+		return pace->ns_prompt;
 	return ns < most ? ns : most;
 }
 
@@ -88,16 +93,13 @@ pk_pace_target_ns(double decode_ns)
 }
 
 size_t
-pk_pace_chunk(PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens)
+pk_pace_chunk(const PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens)
 {
 	/* alone it reads the weights anyway */
 	double ns = n_decode == 0 && pace->ns_step > left_ns ? pace->ns_step : left_ns;
 	double n_tokens = pace->ns_prompt > 0 ? ns / pace->ns_prompt : (double) max_tokens;
 
-	pace->n_chunk = max_tokens;
 	if (n_tokens < 1)
-		pace->n_chunk = 1;
-	else if (n_tokens < (double) max_tokens)
-		pace->n_chunk = (size_t) n_tokens;
-	return pace->n_chunk;
+		return 1;
+	return n_tokens < (double) max_tokens ? (size_t) n_tokens : max_tokens;
 }

@@ -13,7 +13,6 @@ typedef struct PkPace
 	double ns_step;   /* a step without prompts: the weights are read once */
 	size_t n_rows;    /* decode tokens of that step */
 	double ns_prompt; /* what a token of a prompt adds to a step */
-	size_t n_chunk;   /* the last chunk that was allowed beside decode tokens */
 } PkPace;
 
 /* n_weights: multiply-adds of one token. */
@@ -32,6 +31,6 @@ double pk_pace_decode_ns(const PkPace *pace, size_t n_decode);
 double pk_pace_target_ns(double decode_ns);
 
 /* Tokens of prompts that fit into left_ns beside n_decode others: from 1 to max_tokens. */
-size_t pk_pace_chunk(PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens);
+size_t pk_pace_chunk(const PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens);
 
 #endif

@@ -107,7 +107,17 @@ test_noise(void)
 	pk_pace_measure(&pace, 1, 3, 90 * MS);
 	is_int((long long) pk_pace_chunk(&pace, 1, 70 * MS, 512), (long long) n,
 	       "the short end of a prompt says nothing of long chunks");
-	pk_pace_measure(&pace, 0, 20, 50 * MS);
+	for (size_t i = 0; i < 20; i++)
+		pk_pace_measure(&pace, 1, 35, 600 * MS);
+	for (size_t i = 0; i < 20; i++)
+	{
+		n = pk_pace_chunk(&pace, 1, 70 * MS, 512);
+		pk_pace_measure(&pace, 1, n, 60 * MS + (double) n * 2 * MS);
+	}
+	ok(n > 15 && n <= 21, "short chunks grow again, also where the first token costs 30 ms (%zu)",
+	   n);
+	n = pk_pace_chunk(&pace, 1, 70 * MS, 512);
+	pk_pace_measure(&pace, 0, 10, 50 * MS);
 	is_int((long long) pk_pace_chunk(&pace, 1, 70 * MS, 512), (long long) n,
 	       "nor does one that was as fast as the weights come in");
 }
