@@ -124,7 +124,6 @@ model_find(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
 			*out = m;
 			return PK_OK;
 		}
-	models_drop_unused(engine);
 	return model_add(engine, model, out, err);
 }
 
