@@ -13,10 +13,12 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
+#include "pg/update/movedkeys.h"
 #include "pg/update/updatebatch.h"
 #include "pg/update/updatefailure.h"
 
@@ -30,14 +32,14 @@ typedef struct Attempt
 } Attempt;
 
 static TupleDesc  keys_desc(const PkpgUpdateKey *key);
-static void       begin_relation(PkpgUpdateJob *job, EphemeralNamedRelation relation, char *name);
-static void       fill(PkpgUpdateJob *job, EphemeralNamedRelation relation, Datum **rows, int n);
-static void       end_relations(PkpgUpdateJob *job);
+static void       fill_keys(PkpgUpdateJob *job, Datum **rows, int n);
+static void       end_keys(PkpgUpdateJob *job);
 static void       execute(PkpgUpdateJob *job, const char *sql, const Datum *key, int expected);
 static Datum     *read_key(const PkpgUpdateJob *job, uint64 row);
 static void       copy_key(const PkpgUpdateKey *key, const Datum *from, Datum *to);
 static void       move_last(PkpgUpdateJob *job, const Datum *key);
 static int        take(PkpgUpdateJob *job);
+static void       find(PkpgUpdateJob *job);
 static void       retake(PkpgUpdateJob *job, Datum *key);
 static void       retake_now(Attempt *attempt);
 static void       update(PkpgUpdateJob *job);
@@ -51,8 +53,11 @@ void
 pkpg_update_begin(PkpgUpdateJob *job)
 {
 	job->keys_desc = keys_desc(&job->key);
-	begin_relation(job, &job->keys, PKPG_UPDATE_KEYS);
-	begin_relation(job, &job->moved, PKPG_UPDATE_MOVED);
+	job->keys.md.name = PKPG_UPDATE_KEYS;
+	job->keys.md.tupdesc = job->keys_desc;
+	job->keys.md.enrtype = ENR_NAMED_TUPLESTORE;
+	if (SPI_register_relation(&job->keys) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register \"%s\"", PKPG_UPDATE_KEYS);
 }
 
 static TupleDesc
@@ -66,41 +71,25 @@ keys_desc(const PkpgUpdateKey *key)
 	return desc;
 }
 
+/* The relation of keys has these rows now. */
 static void
-begin_relation(PkpgUpdateJob *job, EphemeralNamedRelation relation, char *name)
-{
-	relation->md.name = name;
-	relation->md.tupdesc = job->keys_desc;
-	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "could not register \"%s\"", name);
-}
-
-/* In place of what was in the relation. */
-static void
-fill(PkpgUpdateJob *job, EphemeralNamedRelation relation, Datum **rows, int n)
+fill_keys(PkpgUpdateJob *job, Datum **rows, int n)
 {
 	bool no_nulls[INDEX_MAX_KEYS] = {false};
 
-	if (relation->reldata != NULL)
-		tuplestore_end(relation->reldata);
-	relation->reldata = tuplestore_begin_heap(true, false, work_mem);
-	relation->md.enrtuples = n;
+	end_keys(job);
+	job->keys.reldata = tuplestore_begin_heap(true, false, work_mem);
+	job->keys.md.enrtuples = n;
 	for (int i = 0; i < n; i++)
-		tuplestore_putvalues(relation->reldata, job->keys_desc, rows[i], no_nulls);
+		tuplestore_putvalues(job->keys.reldata, job->keys_desc, rows[i], no_nulls);
 }
 
 static void
-end_relations(PkpgUpdateJob *job)
+end_keys(PkpgUpdateJob *job)
 {
-	EphemeralNamedRelation relations[] = {&job->keys, &job->moved};
-
-	for (int i = 0; i < (int) lengthof(relations); i++)
-	{
-		if (relations[i]->reldata != NULL)
-			tuplestore_end(relations[i]->reldata);
-		relations[i]->reldata = NULL;
-	}
+	if (job->keys.reldata != NULL)
+		tuplestore_end(job->keys.reldata);
+	job->keys.reldata = NULL;
 }
 
 /* $1.. is key (NULL: null); the result is in SPI_tuptable, the current context is batch. */
@@ -131,11 +120,11 @@ execute(PkpgUpdateJob *job, const char *sql, const Datum *key, int expected)
 void
 pkpg_update_check(PkpgUpdateJob *job)
 {
-	fill(job, &job->keys, NULL, 0);
+	fill_keys(job, NULL, 0);
 	job->keys.md.enrtuples = job->spec->batch_rows;
 	execute(job, job->sql.explain, NULL, SPI_OK_UTILITY);
 	SPI_freetuptable(SPI_tuptable);
-	end_relations(job);
+	end_keys(job);
 }
 
 bool
@@ -202,14 +191,12 @@ pkpg_update_batch(PkpgUpdateJob *job)
 	job->n_done = job->n_failed = job->n_locked = job->n_rows = 0;
 	if (job->spec->records) /* what is deferred is to fail here, not in the commit */
 		execute(job, "SET CONSTRAINTS ALL IMMEDIATE", NULL, SPI_OK_UTILITY);
-	if (job->n_moved > 0)
-		fill(job, &job->moved, job->moved_keys, job->n_moved);
 
 	int n_keys = take(job);
 
 	if (job->n_rows > 0)
 		update(job);
-	end_relations(job);
+	end_keys(job);
 	return n_keys;
 }
 
@@ -217,7 +204,7 @@ pkpg_update_batch(PkpgUpdateJob *job)
 static int
 take(PkpgUpdateJob *job)
 {
-	execute(job, job->sql.take, job->has_last ? job->last : NULL, SPI_OK_SELECT);
+	find(job);
 
 	SPITupleTable *found = SPI_tuptable;
 	int            n_keys = (int) SPI_processed, n_skipped = 0;
@@ -230,17 +217,37 @@ take(PkpgUpdateJob *job)
 		bool   was_skipped;
 
 		(void) SPI_getbinval(found->vals[i], found->tupdesc, job->key.n + 1, &was_skipped);
+		if (i == n_keys - 1)
+			move_last(job, key);
+		if (pkpg_moved_has(job->moved, &job->key, key))
+			continue;
 		if (was_skipped)
 			skipped[n_skipped++] = key;
 		else
 			job->rows[job->n_rows++] = key;
-		if (i == n_keys - 1)
-			move_last(job, key);
 	}
 	SPI_freetuptable(found);
 	for (int i = 0; i < n_skipped; i++)
 		retake(job, skipped[i]);
 	return n_keys;
+}
+
+/*
+ * A walk along the index reads each row once, whatever is due. A sort looks cheaper where few rows
+ * seem to be due, as in a table that was not analyzed, and reads all of them in each batch. (What a
+ * setting forbids costs so much that it would be compiled.)
+ */
+static void
+find(PkpgUpdateJob *job)
+{
+	static const char *const off[] = {"enable_sort", "enable_incremental_sort", "jit"};
+	int                      level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(off); i++)
+		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+		                         0, false);
+	execute(job, job->sql.take, job->has_last ? job->last : NULL, SPI_OK_SELECT);
+	AtEOXact_GUC(true, level);
 }
 
 /* Skipped may mean locked, changed meanwhile, or kept from us by a policy: only one counts. */
@@ -276,7 +283,7 @@ update(PkpgUpdateJob *job)
 		update_halves(job, 0, job->n_rows);
 		return;
 	}
-	fill(job, &job->keys, job->rows, job->n_rows);
+	fill_keys(job, job->rows, job->n_rows);
 	update_now(&all);
 }
 
@@ -286,7 +293,7 @@ update_halves(PkpgUpdateJob *job, int from, int to)
 	Attempt attempt = {.job = job, .from = from, .to = to};
 	int     middle = from + (to - from) / 2;
 
-	fill(job, &job->keys, job->rows + from, to - from);
+	fill_keys(job, job->rows + from, to - from);
 
 	ErrorData *error = try_it(update_now, &attempt);
 
@@ -321,26 +328,14 @@ update_now(Attempt *attempt)
 static void
 remember_moved(PkpgUpdateJob *job)
 {
-	MemoryContext batch = MemoryContextSwitchTo(job->context);
-
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool is_null;
 
-		if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
-		                                job->key.n + 1, &is_null)))
-			continue;
-		if (job->n_moved == job->moved_room)
-		{
-			job->moved_room = Max(2 * job->moved_room, 64);
-			job->moved_keys =
-				job->moved_keys == NULL
-					? palloc_array(Datum *, job->moved_room)
-					: repalloc_huge(job->moved_keys, (Size) job->moved_room * sizeof(Datum *));
-		}
-		job->moved_keys[job->n_moved++] = read_key(job, i);
+		if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, job->key.n + 1,
+		                               &is_null)))
+			pkpg_moved_add(&job->moved, job->context, &job->key, read_key(job, i));
 	}
-	MemoryContextSwitchTo(batch);
 }
 
 /* The only row of job->keys failed. */

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "utils/hsearch.h"
 #include "utils/palloc.h"
 #include "utils/queryenvironment.h"
 
@@ -24,11 +25,11 @@ typedef struct PkpgUpdateJob
 	Datum                 bound[INDEX_MAX_KEYS]; /* and ends with it */
 	bool                  has_bound;
 
-	/* Relations of keys, for statements. Their rows live in batch. */
+	/* A relation of keys, for statements. Its rows live in batch. */
 	TupleDesc                  keys_desc;
-	EphemeralNamedRelationData keys, moved;
-	Datum                    **moved_keys; /* ahead of the walk: rows that were done */
-	int                        n_moved, moved_room;
+	EphemeralNamedRelationData keys;
+
+	HTAB *moved; /* see movedkeys.h */
 
 	/* Of the batch. */
 	PkpgUpdateSql sql;

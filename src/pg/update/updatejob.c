@@ -86,7 +86,7 @@ prepare(PkpgUpdateJob *job)
 	warn_of_children(rel);
 	pkpg_update_begin(job);
 	MemoryContextSwitchTo(job->batch);
-	pkpg_update_sql(job->spec, rel, &job->key, false, false, &job->sql);
+	pkpg_update_sql(job->spec, rel, &job->key, false, &job->sql);
 	pkpg_update_check(job);
 	has_rows = pkpg_update_find_bound(job);
 	relation_close(rel, NoLock);
@@ -110,7 +110,7 @@ run_batch(PkpgUpdateJob *job)
 		                errmsg("the key of %s is another one now", job->relation),
 		                errhint("Call polyko_update again: it goes on with the rows that are "
 		                        "still due.")));
-	pkpg_update_sql(job->spec, rel, &job->key, job->has_last, job->n_moved > 0, &job->sql);
+	pkpg_update_sql(job->spec, rel, &job->key, job->has_last, &job->sql);
 	n_keys = pkpg_update_batch(job);
 	relation_close(rel, NoLock);
 	MemoryContextSwitchTo(job->context);
@@ -193,10 +193,11 @@ say_result(void)
 {
 	const PkpgUpdateProgress *at = pkpg_update_progress();
 
-	ereport(NOTICE,
-	        (errmsg("polyko_update: %lld done, %lld locked, %lld failed", (long long) at->rows_done,
-	                (long long) at->rows_locked, (long long) at->rows_failed),
-	         at->rows_failed > 0 ? errhint("polyko_update_errors says which failed, and why.") : 0));
+	ereport(
+		NOTICE,
+		(errmsg("polyko_update: %lld done, %lld locked, %lld failed", (long long) at->rows_done,
+	            (long long) at->rows_locked, (long long) at->rows_failed),
+	     at->rows_failed > 0 ? errhint("polyko_update_errors says which failed, and why.") : 0));
 }
 
 static void

@@ -39,23 +39,23 @@ static char       *target_column(const void *names, int i);
 static char       *keys_column(const void *names, int i);
 static char       *parameter(const void *first, int i);
 static char       *bound_text(const Names *names);
-static char       *take_text(const Names *names, bool has_last, bool has_moved);
-static void  append_candidates(StringInfo out, const Names *names, bool has_last, bool has_moved);
-static char *retake_text(const Names *names);
-static char *update_text(const Names *names);
-static char *key_json_text(const Names *names);
+static char       *take_text(const Names *names, bool has_last);
+static void        append_candidates(StringInfo out, const Names *names, bool has_last);
+static char       *retake_text(const Names *names);
+static char       *update_text(const Names *names);
+static char       *key_json_text(const Names *names);
 static const char *lock_text(const Names *names);
 static void        append_columns(StringInfo out, const Names *names, bool has_alias);
 
 void
 pkpg_update_sql(const PkpgUpdateSpec *spec, Relation rel, const PkpgUpdateKey *key, bool has_last,
-                bool has_moved, PkpgUpdateSql *sql)
+                PkpgUpdateSql *sql)
 {
 	Names names;
 
 	begin_names(&names, spec, rel, key);
 	sql->bound = bound_text(&names);
-	sql->take = take_text(&names, has_last, has_moved);
+	sql->take = take_text(&names, has_last);
 	sql->retake = retake_text(&names);
 	sql->update = update_text(&names);
 	sql->explain = psprintf("EXPLAIN %s", sql->update);
@@ -163,7 +163,7 @@ bound_text(const Names *names)
 
 /* Two levels: a row that changes between snapshot and lock must not change where the walk is. */
 static char *
-take_text(const Names *names, bool has_last, bool has_moved)
+take_text(const Names *names, bool has_last)
 {
 	PkpgKeyText    same = against(names, keys_column, names);
 	PkpgKeyText    order = {.key = names->key, .left = keys_column, .left_arg = names};
@@ -174,7 +174,7 @@ take_text(const Names *names, bool has_last, bool has_moved)
 	for (int i = 0; i < names->key->n; i++)
 		appendStringInfo(&out, "%s, ", keys_column(names, i));
 	appendStringInfoString(&out, "taken.ok FROM (");
-	append_candidates(&out, names, has_last, has_moved);
+	append_candidates(&out, names, has_last);
 	appendStringInfo(&out, ") AS %s LEFT JOIN LATERAL (SELECT true AS ok FROM %s WHERE ",
 	                 names->keys, names->from);
 	pkpg_key_equal(&out, &same);
@@ -185,12 +185,11 @@ take_text(const Names *names, bool has_last, bool has_moved)
 }
 
 static void
-append_candidates(StringInfo out, const Names *names, bool has_last, bool has_moved)
+append_candidates(StringInfo out, const Names *names, bool has_last)
 {
 	int         last_at = 1, bound_at = names->key->n + 1;
 	PkpgKeyText last = against(names, parameter, &last_at);
 	PkpgKeyText bound = against(names, parameter, &bound_at);
-	PkpgKeyText moved = against(names, keys_column, names);
 
 	appendStringInfoString(out, "SELECT ");
 	append_columns(out, names, true);
@@ -201,13 +200,6 @@ append_candidates(StringInfo out, const Names *names, bool has_last, bool has_mo
 		appendStringInfoString(out, " AND ");
 	}
 	pkpg_key_after(out, &bound, true);
-	if (has_moved)
-	{
-		appendStringInfo(out, " AND NOT EXISTS (SELECT FROM \"" PKPG_UPDATE_MOVED "\" AS %s WHERE ",
-		                 names->keys);
-		pkpg_key_equal(out, &moved);
-		appendStringInfoChar(out, ')');
-	}
 	appendStringInfo(out, " AND %s ORDER BY ", names->due);
 	pkpg_key_order(out, &last, false);
 	appendStringInfo(out, " LIMIT %d", names->spec->batch_rows);

@@ -14,7 +14,6 @@
 /* Relations of keys (columns k1, k2, ...) that live as long as the job: see SPI_register_relation.
  */
 #define PKPG_UPDATE_KEYS "polyko_update keys"
-#define PKPG_UPDATE_MOVED "polyko_update moved"
 
 /* What the CALL asks for. */
 typedef struct PkpgUpdateSpec
@@ -42,9 +41,9 @@ typedef struct PkpgUpdateSql
 	char *key_json; /* the row of PKPG_UPDATE_KEYS as a JSON object */
 } PkpgUpdateSql;
 
-/* has_last: take begins after $1..; has_moved: it leaves out PKPG_UPDATE_MOVED. */
+/* has_last: take begins after $1.. */
 extern void  pkpg_update_sql(const PkpgUpdateSpec *spec, Relation rel, const PkpgUpdateKey *key,
-                             bool has_last, bool has_moved, PkpgUpdateSql *sql);
+                             bool has_last, PkpgUpdateSql *sql);
 /* schema.name, quoted. */
 extern char *pkpg_relation_text(Relation rel);
 
