@@ -413,13 +413,34 @@ static void
 test_idle(void)
 {
 	PkEngine     *engine = golden_engine(NULL, 1, 0, KV_BYTES);
+	PkModel      *first = model;
+	size_t        kept_bytes = 5 * block_bytes(PK_QUANT_Q8);
 	size_t        n_reused;
 	PkEngineStats stats;
 
 	run_rows(engine, 4, 80, KEY, &n_reused);
 	pk_engine_stats(engine, &stats);
-	is_int((long long) stats.kv_cached_bytes, (long long) (5 * block_bytes(PK_QUANT_Q8)),
-	       "beginnings are kept");
+	is_int((long long) stats.kv_cached_bytes, (long long) kept_bytes, "beginnings are kept");
+	model = golden_model("test/golden/neox-seq", PK_QUANT_Q8);
+	run_rows(engine, 1, 80, KEY, &n_reused);
+	is_int((long long) n_reused, 0, "another model has its own");
+	pk_model_release(model);
+	model = first;
+	run_rows(engine, 1, 80, KEY, &n_reused);
+	is_int((long long) n_reused, 80, "and leaves those of the first alone");
+
+	PkRequestSpec spec = {.kind = PK_REQUEST_EMBED,
+	                      .model = model,
+	                      .tokens = (int32_t[]){5},
+	                      .n_tokens = 1,
+	                      .layer = -1};
+	PkRequest    *alive = golden_run(engine, &spec);
+
+	pk_engine_forget_unused(engine);
+	pk_engine_stats(engine, &stats);
+	is_int((long long) stats.kv_cached_bytes, (long long) kept_bytes,
+	       "forgotten is a model that no request uses");
+	pk_request_free(alive);
 	pk_engine_idle(engine);
 	pk_engine_stats(engine, &stats);
 	ok(stats.kv_cached_bytes == 0 && stats.workspace_bytes == 0, "until the engine idles");
