@@ -17,14 +17,19 @@ typedef struct PkCompute
 } PkCompute;
 
 /*
- * Multiply-adds that one tile may hold, so that it ends in about 1 ms also on a slow machine. The
- * scalar tier does about 1 per ns, the vector tiers 20 (f16, f32) to 200 (integers).
+ * Multiply-adds of a row block that one tile may hold, so that four of them, a panel, end in about
+ * 1 ms also on a slow machine. The scalar tier does about 1 per ns, the vector tiers 20 (f16, f32)
+ * to 200 (integers with VNNI).
  */
 static inline size_t
 pk_tile_work(const PkCompute *compute, PkQuant quant)
 {
+	bool is_integer = quant == PK_QUANT_Q8 || quant == PK_QUANT_Q4;
+
 	if (compute->kernels->needs == 0 && quant != PK_QUANT_F32)
 		return (size_t) 1 << 20;
+	if (is_integer && (compute->kernels->needs & PK_CPU_VNNI) != 0)
+		return (size_t) 1 << 26;
 	return (size_t) 1 << (quant == PK_QUANT_F16 ? 23 : 24);
 }
 

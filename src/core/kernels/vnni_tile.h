@@ -40,6 +40,7 @@ typedef struct PkTile
 	size_t             n_groups; /* at least 1 */
 	const PkTokenMeta *meta;     /* (tokens + 1) */
 	float             *y;        /* (tokens, 4, 16), aligned: added to */
+	const uint8_t     *next;     /* what is prefetched, as much as a block of the stretch */
 } PkTile;
 
 /* One activation quad with 4 vectors of weights. */
@@ -84,19 +85,26 @@ typedef struct PkTile
 	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t"               \
 	"vpbroadcastd 512*" t "+260(%[meta]), %%zmm" r "\n\t"
 
+/* A line of each quad of what comes next, beside the products of this one: the L2 cache gets it. */
+#define PK_NEXT(at) "prefetcht1 " at "(%[next])\n\t"
+
 /* A group of q8: 16 float scales, 32 quads. */
 #define PK_QUAD_Q8(i, dots) PK_OF_BLOCKS("vmovdqu64", "64+64*" i) dots(i)
 /* clang-format off */
 #define PK_GROUP_Q8(dots)                                                                   \
 	"mov $8, %k[left]\n"                                                                    \
 	"2:\n\t"                                                                                \
-	PK_QUAD_Q8("0", dots) PK_QUAD_Q8("1", dots) PK_QUAD_Q8("2", dots) PK_QUAD_Q8("3", dots) \
+	PK_QUAD_Q8("0", dots) PK_NEXT("64*0") PK_QUAD_Q8("1", dots) PK_NEXT("64*1")             \
+	PK_QUAD_Q8("2", dots) PK_NEXT("64*2") PK_QUAD_Q8("3", dots) PK_NEXT("64*3")             \
 	"add $256, %[w]\n\t"                                                                    \
+	"add $256, %[next]\n\t"                                                                 \
 	"add $16, %[q]\n\t"                                                                     \
 	"dec %k[left]\n\t"                                                                      \
 	"jnz 2b\n\t"                                                                            \
 	PK_OF_BLOCKS("vmovups", "-2048")                                                        \
-	"add $64, %[w]\n\t"
+	PK_NEXT("0")                                                                            \
+	"add $64, %[w]\n\t"                                                                     \
+	"add $64, %[next]\n\t"
 /* clang-format on */
 
 /* A group of q4: 16 half scales, 4 pieces of two quads. */
@@ -112,9 +120,12 @@ typedef struct PkTile
 #define PK_PIECE_Q4(p, even, odd, dots) PK_EVEN(p) dots(even) PK_ODD(p) dots(odd)
 /* clang-format off */
 #define PK_GROUP_Q4(dots)                                                                   \
-	PK_PIECE_Q4("0", "0", "1", dots) PK_PIECE_Q4("1", "2", "3", dots)                       \
-	PK_PIECE_Q4("2", "4", "5", dots) PK_PIECE_Q4("3", "6", "7", dots)                       \
+	PK_PIECE_Q4("0", "0", "1", dots) PK_NEXT("64*0")                                        \
+	PK_PIECE_Q4("1", "2", "3", dots) PK_NEXT("64*1")                                        \
+	PK_PIECE_Q4("2", "4", "5", dots) PK_NEXT("64*2")                                        \
+	PK_PIECE_Q4("3", "6", "7", dots) PK_NEXT("64*3") PK_NEXT("64*4")                        \
 	PK_OF_BLOCKS("vcvtph2ps", "0")                                                          \
+	"add $288, %[next]\n\t"                                                                 \
 	"add $288, %[w]\n\t"                                                                    \
 	"add $32, %[q]\n\t"
 /* clang-format on */
@@ -130,6 +141,7 @@ typedef struct PkTile
 	{                                                                                          \
 		const uint8_t     *w = tile->w;                                                        \
 		const int8_t      *q = tile->q;                                                        \
+		const uint8_t     *next = tile->next;                                                  \
 		const PkTokenMeta *meta = tile->meta;                                                  \
 		size_t             n_groups = tile->n_groups, left;                                    \
                                                                                                \
@@ -142,7 +154,7 @@ typedef struct PkTile
 		                 "add $4, %[meta]\n\t"                                                 \
 		                 "decq %[n_groups]\n\t"                                                \
 		                 "jnz 1b\n\t"                                                          \
-		                 : [w] "+r"(w), [q] "+r"(q), [meta] "+r"(meta),                        \
+		                 : [w] "+r"(w), [q] "+r"(q), [meta] "+r"(meta), [next] "+r"(next),     \
 		                   [n_groups] "+m"(n_groups), [left] "=&r"(left)                       \
 		                 : [ws] "r"(tile->w_stride), [ws3] "r"(3 * tile->w_stride),            \
 		                   [qs] "r"(tile->q_stride), [qs3] "r"(3 * tile->q_stride),            \

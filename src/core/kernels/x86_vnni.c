@@ -53,9 +53,11 @@ typedef struct Panel
 	size_t         group; /* inputs */
 	int32_t        offset;
 	bool           is_last; /* of the panel: the bias is added */
+	const uint8_t *next;    /* where the next stretch begins, or data */
 } Panel;
 
-typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0);
+/* next: what the tile prefetches. */
+typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const uint8_t *next);
 
 /* What the tokens from t0 bring to the stretch. */
 PK_INLINE void
@@ -86,7 +88,7 @@ load_meta(const PkActs *acts, const Panel *panel, size_t t0, size_t n, PkTokenMe
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
 PK_INLINE void
-panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n,
+panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const uint8_t *next,
            void (*multiply)(const PkTile *))
 {
 	const PkActs *acts = g->acts;
@@ -98,7 +100,8 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n,
 	                      .q_stride = acts->n_groups * panel->group,
 	                      .n_groups = panel->n_groups,
 	                      .meta = meta,
-	                      .y = (float *) y};
+	                      .y = (float *) y,
+	                      .next = next};
 	float        *out = g->y + t0 * g->y_stride + panel->row;
 	const float  *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
 
@@ -117,11 +120,11 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n,
 PK_TILE_FUNCTIONS(multiply_q8_, PK_GROUP_Q8)
 PK_TILE_FUNCTIONS(multiply_q4_, PK_GROUP_Q4)
 
-#define TILE(format, n)                                               \
-	TARGET static __attribute__((noinline)) void tile_##format##_##n( \
-		const PkGemm *g, const Panel *panel, size_t t0)               \
-	{                                                                 \
-		panel_tile(g, panel, t0, n, multiply_##format##_##n);         \
+#define TILE(format, n)                                                      \
+	TARGET static __attribute__((noinline)) void tile_##format##_##n(        \
+		const PkGemm *g, const Panel *panel, size_t t0, const uint8_t *next) \
+	{                                                                        \
+		panel_tile(g, panel, t0, n, next, multiply_##format##_##n);          \
 	}
 TILE(q8, 1)
 TILE(q8, 2)
@@ -149,9 +152,26 @@ panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
 	for (size_t i = 0; i < n_tiles; i++)
 	{
 		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
+		size_t left = n_tiles - 1 - i;
 
-		tiles[end - begin - 1](g, panel, begin);
+		tiles[end - begin - 1](g, panel, begin,
+		                       left < PK_TILE_BLOCKS ? panel->next + left * panel->block_bytes
+		                                             : panel->data);
 	}
+}
+
+/* The next stretch of this panel, or the first of the next; the one at hand after the last row. */
+static const uint8_t *
+next_stretch(const PkGemm *g, size_t block, const Panel *panel, size_t group_bytes)
+{
+	size_t n_panel_rows = PK_TILE_BLOCKS * PK_LANES;
+
+	if (!panel->is_last)
+		return panel->data + panel->n_groups * group_bytes;
+	block += PK_TILE_BLOCKS;
+	return block * PK_LANES + n_panel_rows <= g->w->n_rows
+	           ? (const uint8_t *) g->w->data + block * panel->block_bytes
+	           : panel->data;
 }
 
 /* The whole panels of row blocks [begin, end), stretch by stretch; gives the block after them. */
@@ -173,6 +193,7 @@ panels(const PkGemm *g, size_t begin, size_t end, size_t group_bytes, size_t str
 			panel->first_group = j;
 			panel->n_groups = n_groups - j < stretch ? n_groups - j : stretch;
 			panel->is_last = j + panel->n_groups == n_groups;
+			panel->next = next_stretch(g, begin, panel, group_bytes);
 			panel_tokens(g, panel, tiles);
 		}
 	}
