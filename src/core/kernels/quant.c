@@ -20,21 +20,29 @@
 
 typedef float   Floats __attribute__((vector_size(16)));
 typedef int32_t Ints __attribute__((vector_size(16)));
+/* The same for two scales at a time. */
+typedef float   FloatPairs __attribute__((vector_size(32)));
+typedef int32_t IntPairs __attribute__((vector_size(32)));
 
-static bool  block_size(PkQuant quant, size_t n_cols, size_t *size_bytes);
-static bool  find_bad(PkQuant quant, size_t n_cols, size_t n, const float *rows, size_t *bad_row,
-                      size_t *bad_col);
-static void  pack_q8_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
-static void  pack_q4_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
-static void  pack_f16_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
-static float q4_best_scale(const float *w);
-static float q4_error(const float *w, float scale);
-PK_INLINE Floats floats_select(Ints mask, Floats yes, Floats no);
-PK_INLINE float  q4_level(float w, float scale);
-static float     q8_item(const uint8_t *block, size_t lane, size_t k);
-static float     q4_item(const uint8_t *block, size_t lane, size_t k);
-static float     half_at(const uint8_t *p, size_t i);
-static void      pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols);
+typedef void (*PackGroupFn)(uint8_t *group, size_t lane, const float *w);
+
+static bool block_size(PkQuant quant, size_t n_cols, size_t *size_bytes);
+static bool find_bad(PkQuant quant, size_t n_cols, size_t n, const float *rows, size_t *bad_row,
+                     size_t *bad_col);
+static void pack_q8_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
+static void pack_q4_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
+static void pack_f16_row(uint8_t *block, size_t lane, const float *row, size_t n_cols);
+static PackGroupFn   q4_pack_group(void);
+static void          pack_group_any(uint8_t *group, size_t lane, const float *w);
+PK_INLINE void       pack_group(uint8_t *group, size_t lane, const float *w);
+PK_INLINE uint16_t   q4_best_scale(const float *w);
+PK_INLINE void       q4_errors(const float *w, float scale, float *errors);
+PK_INLINE FloatPairs pairs_select(IntPairs mask, FloatPairs yes, FloatPairs no);
+PK_INLINE Floats     floats_select(Ints mask, Floats yes, Floats no);
+static float         q8_item(const uint8_t *block, size_t lane, size_t k);
+static float         q4_item(const uint8_t *block, size_t lane, size_t k);
+static float         half_at(const uint8_t *p, size_t i);
+static void          pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols);
 
 const char *
 pk_quant_name(PkQuant quant)
@@ -203,89 +211,144 @@ put_nibble(uint8_t *block, size_t lane, size_t k, int value)
 static void
 pack_q4_row(uint8_t *block, size_t lane, const float *row, size_t n_cols)
 {
+	PackGroupFn pack = q4_pack_group();
+
 	for (size_t k0 = 0; k0 < n_cols; k0 += PK_Q4_GROUP)
 	{
 		size_t n = n_cols - k0 < PK_Q4_GROUP ? n_cols - k0 : PK_Q4_GROUP;
 		float  group[PK_Q4_GROUP] = {0};
 
 		memcpy(group, row + k0, n * sizeof(float));
-
-		float    scale = q4_best_scale(group);
-		uint16_t half = pk_float_to_half(scale);
-
-		memcpy(block + k0 / PK_Q4_GROUP * PK_Q4_GROUP_BYTES + lane * sizeof(half), &half,
-		       sizeof(half));
-		for (size_t i = 0; i < PK_Q4_GROUP; i++)
-			put_nibble(block, lane, k0 + i,
-			           (scale != 0 ? (int) q4_level(group[i], scale) : 0) + PK_Q4_OFFSET);
+		pack(block + k0 / PK_Q4_GROUP * PK_Q4_GROUP_BYTES, lane, group);
 	}
 }
 
-static float
-q4_best_scale(const float *w)
+/* Nearly all of a conversion to q4: on x86 with AVX2 where that is there. The bits are the same. */
+#if defined(__x86_64__)
+PK_TARGET_AVX2 static void
+pack_group_avx2(uint8_t *group, size_t lane, const float *w)
 {
-	float extreme = 0, best_scale = 0, best_error = INFINITY;
-
-	for (size_t i = 0; i < PK_Q4_GROUP; i++)
-		extreme = fabsf(w[i]) > fabsf(extreme) ? w[i] : extreme;
-	if (extreme == 0)
-		return 0;
-	for (int i = 0; i < 2 * Q4_TRIES; i++)
-	{
-		/* divisors 6.0 to 9.2, the extreme at the negative or the positive end */
-		float divisor = 6.0f + 0.4f * (float) (i / 2);
-		float wanted = extreme / (i % 2 == 0 ? -divisor : divisor);
-		float scale = pk_half_to_float(pk_float_to_half(wanted));
-		float error = scale != 0 ? q4_error(w, scale) : INFINITY;
-
-		if (error < best_error)
-		{
-			best_error = error;
-			best_scale = scale;
-		}
-	}
-	return best_scale;
+	pack_group(group, lane, w);
 }
 
-/*
- * In vectors of four, which compilers make of this on every machine: it is nearly all of a
- * conversion. Lane l of sums has items l, l + 4, ...
- */
-static float
-q4_error(const float *w, float scale)
+static PackGroupFn
+q4_pack_group(void)
 {
-	float  inverse = 1.0f / scale; /* a division for each item would be most of the time */
-	Floats sums = {0};
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? pack_group_avx2
+	                                                                       : pack_group_any;
+}
+#else
+static PackGroupFn
+q4_pack_group(void)
+{
+	return pack_group_any;
+}
+#endif
+
+static void
+pack_group_any(uint8_t *group, size_t lane, const float *w)
+{
+	pack_group(group, lane, w);
+}
+
+/* The nearest levels of -8 to 7, ties to even, with the best scale. */
+PK_INLINE void
+pack_group(uint8_t *group, size_t lane, const float *w)
+{
+	uint16_t half = q4_best_scale(w);
+	float    scale = pk_half_to_float(half);
+	uint8_t  stored[PK_Q4_GROUP];
 
 	for (size_t i = 0; i < PK_Q4_GROUP; i += 4)
 	{
-		Floats at, level;
+		Floats level = {0};
 
-		memcpy(&at, w + i, sizeof(at));
-		level = at * inverse;
-		level = floats_select(level > 7, (Floats){7, 7, 7, 7}, level);
-		level = floats_select(level < -8, (Floats){-8, -8, -8, -8}, level);
-		at -= scale * ((level + ROUNDER) - ROUNDER);
+		if (scale != 0)
+		{
+			memcpy(&level, w + i, sizeof(level));
+			level = level / scale;
+			level = floats_select(level > 7, (Floats){7, 7, 7, 7}, level);
+			level = floats_select(level < -8, (Floats){-8, -8, -8, -8}, level);
+			level = (level + ROUNDER) - ROUNDER;
+		}
+		for (size_t k = 0; k < 4; k++)
+			stored[i + k] = (uint8_t) ((int) level[k] + PK_Q4_OFFSET);
+	}
+	memcpy(group + lane * sizeof(half), &half, sizeof(half));
+	for (size_t p = 0; p < PK_Q4_PIECES; p++)
+		for (size_t k = 0; k < PK_QUAD; k++)
+			group[PK_Q4_SCALE_BYTES + p * PK_Q4_PIECE_BYTES + lane * PK_QUAD + k] =
+				(uint8_t) (stored[2 * p * PK_QUAD + k] | stored[(2 * p + 1) * PK_QUAD + k] << 4);
+}
+
+/* Of the scales that are tried, the first with the smallest error; 0 for zeros. */
+PK_INLINE uint16_t
+q4_best_scale(const float *w)
+{
+	float    extreme = 0, best_error = INFINITY;
+	uint16_t best = 0;
+
+	for (size_t i = 0; i < PK_Q4_GROUP; i++)
+		extreme = fabsf(w[i]) > fabsf(extreme) ? w[i] : extreme;
+	for (int i = 0; extreme != 0 && i < Q4_TRIES; i++)
+	{
+		/* divisors 6.0 to 9.2, the extreme at the negative or the positive end */
+		uint16_t half = pk_float_to_half(extreme / -(6.0f + 0.4f * (float) i));
+		float    scale = pk_half_to_float(half), errors[2];
+
+		if (scale == 0)
+			continue;
+		q4_errors(w, scale, errors);
+		for (int k = 0; k < 2; k++)
+		{
+			if (errors[k] < best_error)
+			{
+				best_error = errors[k];
+				best = k == 0 ? half : half ^ 0x8000;
+			}
+		}
+	}
+	return best;
+}
+
+/*
+ * Squared errors with scale and with -scale, in 4 lanes each: lane l of a sum has items l, l + 4,
+ * ... Compilers make vector instructions of this on every machine.
+ */
+PK_INLINE void
+q4_errors(const float *w, float scale, float *errors)
+{
+	const FloatPairs signs = {1, 1, 1, 1, -1, -1, -1, -1};
+	FloatPairs       scales = signs * scale;
+	FloatPairs inverses = signs * (1.0f / scale); /* dividing items would be most of the time */
+	FloatPairs sums = {0};
+
+	for (size_t i = 0; i < PK_Q4_GROUP; i += 4)
+	{
+		FloatPairs at, level;
+
+		memcpy(&at, w + i, 4 * sizeof(float));
+		memcpy((char *) &at + 4 * sizeof(float), w + i, 4 * sizeof(float));
+		level = at * inverses;
+		level = pairs_select(level > 7, (FloatPairs){7, 7, 7, 7, 7, 7, 7, 7}, level);
+		level = pairs_select(level < -8, (FloatPairs){-8, -8, -8, -8, -8, -8, -8, -8}, level);
+		at -= scales * ((level + ROUNDER) - ROUNDER);
 		sums += at * at;
 	}
-	return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+	errors[0] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+	errors[1] = (sums[4] + sums[5]) + (sums[6] + sums[7]);
+}
+
+PK_INLINE FloatPairs
+pairs_select(IntPairs mask, FloatPairs yes, FloatPairs no)
+{
+	return (FloatPairs) ((mask & (IntPairs) yes) | (~mask & (IntPairs) no));
 }
 
 PK_INLINE Floats
 floats_select(Ints mask, Floats yes, Floats no)
 {
 	return (Floats) ((mask & (Ints) yes) | (~mask & (Ints) no));
-}
-
-/* The nearest of -8 to 7, ties to even; scale is not 0. */
-PK_INLINE float
-q4_level(float w, float scale)
-{
-	float x = w / scale;
-
-	x = x > 7 ? 7 : x;
-	x = x < -8 ? -8 : x;
-	return (x + ROUNDER) - ROUNDER;
 }
 
 static void
