@@ -26,9 +26,11 @@ for my $i (0 .. $n_queries - 1)
 	my ($off, $on, $engine) = map { $result{"$i $_"} // 'no result' } ('off', 'on', 'engine');
 
 	$n_batched += ($result{"$i plan"} // '') =~ /PolykoBatch/;
-	$n_failed += $on =~ /^(?!00000)[0-9A-Z]{5}$/m;
+	$n_failed += fails($on);
 	$n_bad += $on =~ /^(42|0A|XX|58)[0-9A-Z]{3}$/m || grep { $_ eq 'no result' } $off, $on, $engine;
 	diag("wrong query: $queries[$i]") if $on =~ /^(42|XX)[0-9A-Z]{3}$/m;
+	# a user's function fails for a row that is read ahead, before a call of an earlier row does
+	next if $queries[$i] =~ /picky/ && 3 == grep { fails($_) } $off, $on, $engine;
 	next if $on eq $off && $on eq $engine;
 	diag("$queries[$i]\n-- off:\n${off}-- on:\n${on}-- engine:\n$engine") if $n_different++ < 3;
 }
@@ -65,6 +67,8 @@ sub run
 	diag("EXPLAIN: $1") if $errors =~ /(ERROR:  (?:bogus|could not find|variable not found).*)/;
 	$node->stop;
 }
+
+sub fails { return $_[0] =~ /^(?!00000)[0-9A-Z]{5}$/m }
 
 sub tables
 {
