@@ -437,15 +437,16 @@ keep_house(PkServer *server)
 	report(server, now_us);
 }
 
-/* Now and then while something changes, and at once when the last request has ended. */
+/*
+ * Now and then while something changes, and once more when nothing does. Not at each end of a
+ * request: sessions with short ones would flood the supervisor, and always be seen at rest.
+ */
 static void
 report(PkServer *server, uint64_t now_us)
 {
-	bool has_ended = server->was_busy && server->n_jobs == 0;
-
+	server->is_report_due |= server->n_jobs > 0 || server->was_busy;
 	server->was_busy = server->n_jobs > 0;
-	server->is_report_due |= server->was_busy || has_ended;
-	if (!server->is_report_due || (!has_ended && now_us - server->reported_us < REPORT_US))
+	if (!server->is_report_due || now_us - server->reported_us < REPORT_US)
 		return;
 	if (pk_conn_has_output(&server->control))
 		pk_conn_send(&server->control);
