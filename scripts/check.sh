@@ -10,8 +10,9 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-default_stages="lint build unit root asan fuzz-replay install regress isolation tap"
+default_stages="lint build unit root asan fuzz-replay install regress isolation preloaded tap"
 CC=${CC:-gcc}
+settings=()
 n_passed=0 n_failed=0 n_skipped=0
 
 main() {
@@ -63,6 +64,12 @@ stage_isolation() {
 	with_cluster make_in_copy installcheck REGRESS= TAP_TESTS= ||
 		{ cat "$work/src/output_iso/regression.diffs" 2>/dev/null; return 1; }
 }
+# Both again on a server with the engine program: the same expected output.
+stage_preloaded() {
+	settings=("shared_preload_libraries = 'polyko'")
+	with_cluster make_in_copy installcheck TAP_TESTS= ||
+		{ cat "$work/src/regression.diffs" "$work/src/output_iso/regression.diffs" 2>/dev/null; return 1; }
+}
 # Root can make a small file system for the test of a full disk; without it that test is skipped.
 stage_tap() {
 	local small=$work/small status=0
@@ -81,11 +88,11 @@ stage_large() {
 		PROVE_FLAGS=-v
 }
 
-# A fresh cluster around a command.
+# A fresh cluster around a command, with the extra ${settings[@]}.
 with_cluster() {
 	local status=0
 	rm -rf "$work/data"
-	start_cluster || return 1
+	start_cluster "${settings[@]}" || return 1
 	"$@" || status=$?
 	stop_cluster
 	return $status
