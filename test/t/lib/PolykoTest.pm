@@ -12,13 +12,16 @@ use Exporter 'import';
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
+use IPC::Run ();
 use JSON::PP ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_node new_checkpoint model_server failure fails_with
-  read_file write_file edit_json split_safetensors join_safetensors edit_header golden_dir);
+  read_file write_file edit_json split_safetensors join_safetensors edit_header golden_dir
+  start_engine_node session tell_session answered ask close_session engine until_true is_alive);
 
 # The repository's small checkpoint.
 sub golden_dir
@@ -130,6 +133,89 @@ sub edit_header
 	my ($header, $data) = split_safetensors($path);
 	$change->($header, \$data);
 	join_safetensors($path, $header, $data);
+}
+
+# A server with the engine program, which is ready.
+sub start_engine_node
+{
+	my ($name, $conf) = @_;
+	my $node =
+	  start_node($name, "shared_preload_libraries = 'polyko'\n" . ($conf // ''));
+	$node->poll_query_until('postgres', 'SELECT ready FROM pg_stat_polyko_engine')
+	  or die 'the engine program does not start';
+	return $node;
+}
+
+# A psql that is kept: tell_session() sends it SQL, answered() waits until all of that was done and
+# gives what was printed, ask() does both. {err} collects what went wrong.
+sub session
+{
+	my ($node, $dbname, @options) = @_;
+	my %session = (in => '', out => '', err => '', n => 0);
+	$session{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr($dbname // 'postgres'), @options ],
+		'<', \$session{in}, '>', \$session{out}, '2>', \$session{err},
+		IPC::Run::timeout(300));
+	return \%session;
+}
+
+sub tell_session
+{
+	my ($session, $sql) = @_;
+	$session->{n}++;
+	$session->{in} .= "$sql\n\\echo done $session->{n}\n";
+	$session->{run}->pump_nb;
+}
+
+sub answered
+{
+	my ($session) = @_;
+	$session->{run}->pump until $session->{out} =~ /^done $session->{n}$/m;
+	my $out = $session->{out} =~ s/^done \d+\n//mgr;
+	$session->{out} = '';
+	chomp $out;
+	return $out;
+}
+
+sub ask
+{
+	my ($session, $sql) = @_;
+	tell_session($session, $sql);
+	return answered($session);
+}
+
+sub close_session
+{
+	my ($session) = @_;
+	$session->{in} .= "\\q\n";
+	return eval { $session->{run}->finish; 1 };
+}
+
+# The process of the engine program, 0 if there is none.
+sub engine
+{
+	my ($session) = @_;
+	return ask($session, 'SELECT coalesce(pid, 0) FROM pg_stat_polyko_engine;');
+}
+
+# Call $test until it is true; the seconds it took, or undef after $limit seconds.
+sub until_true
+{
+	my ($limit, $test) = @_;
+	my $begin = time;
+	until ($test->())
+	{
+		return undef if time - $begin > $limit;
+		sleep(0.02);
+	}
+	return time - $begin;
+}
+
+# Also true for a process that ended and was not waited for, unless it is one of ours.
+sub is_alive
+{
+	my ($pid) = @_;
+	return -d "/proc/$pid" && read_file("/proc/$pid/stat") !~ /\) Z /;
 }
 
 1;
