@@ -12,15 +12,16 @@
 
 #define MEGABYTE ((uint64_t) 1 << 20)
 
-static PkStatus map(PkServedModels *models, const char *image_path, PkServedModel **out,
-                    PkError *err);
-static PkStatus check_size(const PkServedModels *models, uint64_t bytes, PkError *err);
-static bool     make_room(PkServedModels *models, uint64_t bytes);
-static PkStatus add(PkServedModels *models, const char *image_path, PkModel *model,
-                    PkServedModel **out, PkError *err);
-static void     set_name(PkServedModel *model, const char *name);
-static void     unmap(PkServedModels *models, PkServedModel **link);
-static void     tell(const PkServedModels *models, bool is_loaded, const PkServedModel *model);
+static PkStatus        map(PkServedModels *models, const char *image_path, PkServedModel **out,
+                           PkError *err);
+static PkStatus        check_size(const PkServedModels *models, uint64_t bytes, PkError *err);
+static bool            make_room(PkServedModels *models, uint64_t bytes);
+static PkServedModel **oldest_idle(PkServedModels *models);
+static PkStatus        add(PkServedModels *models, const char *image_path, PkModel *model,
+                           PkServedModel **out, PkError *err);
+static void            set_name(PkServedModel *model, const char *name);
+static void            unmap(PkServedModels *models, PkServedModel **link);
+static void tell(const PkServedModels *models, bool is_loaded, const PkServedModel *model);
 
 PkStatus
 pk_served_model_find(PkServedModels *models, const char *image_path, const char *name,
@@ -89,18 +90,40 @@ make_room(PkServedModels *models, uint64_t bytes)
 	if (models->max_bytes == 0 || models->bytes - idle_bytes + bytes <= models->max_bytes)
 	{
 		while (models->max_bytes > 0 && models->bytes + bytes > models->max_bytes)
-		{
-			PkServedModel **oldest = NULL;
-
-			for (PkServedModel **link = &models->first; *link != NULL; link = &(*link)->next)
-				if ((*link)->info.n_requests == 0 &&
-				    (oldest == NULL || (*link)->used_us < (*oldest)->used_us))
-					oldest = link;
-			unmap(models, oldest);
-		}
+			unmap(models, oldest_idle(models));
 		return true;
 	}
 	return false;
+}
+
+/* NULL: all have requests. */
+static PkServedModel **
+oldest_idle(PkServedModels *models)
+{
+	PkServedModel **oldest = NULL;
+
+	for (PkServedModel **link = &models->first; *link != NULL; link = &(*link)->next)
+		if ((*link)->info.n_requests == 0 &&
+		    (oldest == NULL || (*link)->used_us < (*oldest)->used_us))
+			oldest = link;
+	return oldest;
+}
+
+size_t
+pk_served_models_shrink(PkServedModels *models)
+{
+	size_t n = 0;
+
+	while (models->max_bytes > 0 && models->bytes > models->max_bytes)
+	{
+		PkServedModel **oldest = oldest_idle(models);
+
+		if (oldest == NULL)
+			break;
+		unmap(models, oldest);
+		n++;
+	}
+	return n;
 }
 
 static PkStatus

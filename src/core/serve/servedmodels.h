@@ -44,4 +44,7 @@ void pk_served_model_release(PkServedModel *model, uint64_t now_us);
 /* Unmap those without requests that were not used since then; their number. */
 size_t pk_served_models_expire(PkServedModels *models, uint64_t since_us);
 
+/* After the limit was lowered: unmap those without requests that are above it; their number. */
+size_t pk_served_models_shrink(PkServedModels *models);
+
 #endif

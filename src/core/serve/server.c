@@ -429,6 +429,8 @@ keep_house(PkServer *server)
 		server->busy_us = now_us;
 	if (pk_served_models_expire(&server->models, now_us > IDLE_US ? now_us - IDLE_US : 0) > 0)
 		server->is_report_due = true;
+	if (pk_served_models_shrink(&server->models) > 0)
+		server->is_report_due = true;
 	if (server->n_jobs == 0 && !server->is_idle && now_us - server->busy_us >= IDLE_US)
 	{
 		pk_engine_idle(server->engine);

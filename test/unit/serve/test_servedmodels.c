@@ -164,6 +164,10 @@ test_too_large(void)
 	ok(model == NULL && err.hint[0] != '\0', "with a hint");
 	ok(is_mapped(1), "others stay");
 	ok(find(1) != NULL, "also one that is there although the limit was lowered since");
+	pk_served_model_hold(find(1), now_us);
+	is_int((long long) pk_served_models_shrink(&models), 0, "while it has requests");
+	pk_served_model_release(find(1), now_us);
+	is_int((long long) pk_served_models_shrink(&models), 1, "and no longer");
 	end();
 }
 
