@@ -28,11 +28,11 @@ part_tsan() { host_check tsan; }
 part_fuzz() { CC=clang host_check fuzz; }
 part_arm64() { tree_check arm64 unit CC=aarch64-linux-gnu-gcc RUNNER=qemu-aarch64-static; }
 part_pg17() {
-	tree_check trixie "build unit install regress isolation tap" \
+	tree_check trixie "build unit install regress isolation preloaded tap" \
 		PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config
 }
 part_pg18() {
-	tree_check sid "build unit install regress isolation tap" \
+	tree_check sid "build unit install regress isolation preloaded tap" \
 		PG_CONFIG=/usr/lib/postgresql/18/bin/pg_config
 }
 part_upgrade() { in_tree trixie env OLD=15 NEW=17 scripts/upgrade.sh; }
