@@ -97,6 +97,12 @@ SELECT count(*) AS same FROM
 	         FROM notes WHERE id = a.id OFFSET 0) AS b
 WHERE a.g IS NOT DISTINCT FROM b.g;
 
+-- also where it may not be needed: once
+SELECT nodes('SELECT polyko_generate(coalesce(label, polyko_generate(body))), polyko_generate(body) FROM notes');
+SELECT count(*), count(*) FILTER (WHERE a = (SELECT polyko_generate(b, max_tokens => 3))) AS same FROM
+	(SELECT polyko_generate(coalesce(label, polyko_generate(body, max_tokens => 2)), max_tokens => 3) AS a,
+	        polyko_generate(body, max_tokens => 2) AS b FROM notes WHERE body IS NOT NULL OFFSET 0) AS t;
+
 -- n rows: fewer than 2n calls
 CREATE TABLE many AS SELECT i AS id, '문장 ' || i AS body FROM generate_series(1, 100) AS i;
 SELECT n, requests(format('SELECT polyko_generate(body, max_tokens => 2, seed => %s) FROM many LIMIT %s', n, n)) < 2 * n AS few

@@ -185,6 +185,8 @@ begin_site(BatchScan *scan, int i, FuncExpr *call, List **args)
 		site->needs = Max(site->needs, last_needed(scan, arg));
 		*args = list_copy_tail(*args, 1);
 	}
+	if (site->needs >= i)
+		elog(ERROR, "call %d of a batch needs call %d", i, site->needs);
 }
 
 /* The last site whose result an argument is made of, -1: none. */

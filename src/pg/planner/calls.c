@@ -26,14 +26,16 @@ typedef struct Search
 	List       *calls;
 } Search;
 
-static bool find_walker(Node *node, Search *search);
-static bool ordered_walker(Node *node, void *context);
-static bool is_ordered_function(Oid function, void *context);
-static bool is_ordered_source(const Query *query);
-static bool foreign_walker(Node *node, void *given);
-static bool is_foreign_value(Node *node);
-static bool is_foreign_function(Oid function, void *context);
-static bool is_ours(Oid function);
+static bool  find_walker(Node *node, Search *search);
+static List *add_call(List *calls, Node *call);
+static bool  contains_walker(Node *node, void *call);
+static bool  ordered_walker(Node *node, void *context);
+static bool  is_ordered_function(Oid function, void *context);
+static bool  is_ordered_source(const Query *query);
+static bool  foreign_walker(Node *node, void *given);
+static bool  is_foreign_value(Node *node);
+static bool  is_foreign_function(Oid function, void *context);
+static bool  is_ours(Oid function);
 
 const PkpgCallKind *
 pkpg_call_kind(Oid function)
@@ -105,8 +107,33 @@ find_walker(Node *node, Search *search)
 		return true;
 	if (IsA(node, FuncExpr) && pkpg_call_kind(((FuncExpr *) node)->funcid) != NULL &&
 	    contain_var_clause(node) && !contain_volatile_functions(node))
-		search->calls = list_append_unique(search->calls, node);
+		search->calls = add_call(search->calls, node);
 	return false;
+}
+
+/*
+ * Before those that contain it, where it may be conditional: its answer, which is there in any
+ * case, is taken there, too.
+ */
+static List *
+add_call(List *calls, Node *call)
+{
+	ListCell *cell;
+
+	if (list_member(calls, call))
+		return calls;
+	foreach (cell, calls)
+		if (contains_walker(lfirst(cell), call))
+			return list_insert_nth(calls, foreach_current_index(cell), call);
+	return lappend(calls, call);
+}
+
+static bool
+contains_walker(Node *node, void *call)
+{
+	if (node == NULL)
+		return false;
+	return equal(node, call) || expression_tree_walker(node, contains_walker, call);
 }
 
 bool
