@@ -145,15 +145,16 @@ sub expr
 		"$t.id::text", "$t.body");
 }
 
+# Its ids are unique: LIMIT behind ORDER BY a.id has one answer.
 sub source
 {
 	return one_of('papers AS a', 'guarded AS a', "(VALUES (1, '가', '나', 2), (2, '다', NULL, 3)) AS a (id, body, label, n)",
-		'(SELECT id, body, label, n FROM books UNION ALL SELECT id, body, label, n FROM notes) AS a',
+		'(SELECT id, body, label, n FROM books UNION ALL SELECT id + 20, body, label, n FROM notes) AS a',
 		'(SELECT n AS id, max(body) AS body, min(label) AS label, n FROM notes GROUP BY n) AS a',
 		('notes AS a') x 3, ('books AS a') x 3, 'notes_1 AS a', 'notes AS a JOIN books AS b USING (n, id)',
 		'books AS a LEFT JOIN notes AS b ON b.id = a.id + 2',
 		'(SELECT id, ' . expr('books') . ' AS body, label, n FROM books ' . one_of('', 'OFFSET 0', 'LIMIT 4') . ') AS a',
-		'books AS b CROSS JOIN LATERAL (SELECT b.id, ' . call('b') . ' AS body, c.label, c.n FROM books AS c WHERE c.id <= b.n + 1 OFFSET 0) AS a');
+		'books AS b CROSS JOIN LATERAL (SELECT b.id * 10 + c.id AS id, ' . call('b') . ' AS body, c.label, c.n FROM books AS c WHERE c.id <= b.n + 1 OFFSET 0) AS a');
 }
 
 sub where
