@@ -92,10 +92,11 @@ pk_server_run(PkServer *server, PkError *err)
 			return PK_OK;
 		if (!server->is_configured)
 			continue;
+		/* before requests are taken in: a session that asks all the time leaves no other moment */
+		PK_FORWARD(configure(server, err));
 		receive_all(server);
 		accept_sessions(server);
 		drop_broken(server);
-		PK_FORWARD(configure(server, err));
 		pk_jobs_start_waiting(server);
 		compute(server);
 		keep_house(server);
