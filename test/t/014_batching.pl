@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $n_queries = $ENV{POLYKO_QUERIES} // 300;
+my $n_queries = $ENV{POLYKO_QUERIES} // 150;
 my $seed = $ENV{POLYKO_SEED} // 20261124;
 srand($seed);
 note("seed $seed");
