@@ -159,7 +159,8 @@ sub cancels
 sub other_databases
 {
 	my @load = map { session($node) } 1 .. 2;
-	tell_session($_, $LONG[0]) for @load;
+	# without it the server sees only at its next answer that a client has gone
+	tell_session($_, "SET client_connection_check_interval = '100ms'; $LONG[0]") for @load;
 	until_true(10, sub { $_->{run}->pump_nb for @load; is_busy() });
 	ask($control, 'CREATE DATABASE other;');
 	my $session = session($node, 'other');
