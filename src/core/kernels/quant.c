@@ -271,8 +271,11 @@ pack_group(uint8_t *group, size_t lane, const float *w)
 			level = floats_select(level < -8, (Floats){-8, -8, -8, -8}, level);
 			level = (level + ROUNDER) - ROUNDER;
 		}
+
+		Ints whole = __builtin_convertvector(level, Ints) + PK_Q4_OFFSET;
+
 		for (size_t k = 0; k < 4; k++)
-			stored[i + k] = (uint8_t) ((int) level[k] + PK_Q4_OFFSET);
+			stored[i + k] = (uint8_t) whole[k];
 	}
 	memcpy(group + lane * sizeof(half), &half, sizeof(half));
 	for (size_t p = 0; p < PK_Q4_PIECES; p++)
@@ -325,11 +328,13 @@ q4_errors(const float *w, float scale, float *errors)
 
 	for (size_t i = 0; i < PK_Q4_GROUP; i += 4)
 	{
-		FloatPairs at, level;
+		Floats four;
 
-		memcpy(&at, w + i, 4 * sizeof(float));
-		memcpy((char *) &at + 4 * sizeof(float), w + i, 4 * sizeof(float));
-		level = at * inverses;
+		memcpy(&four, w + i, sizeof(four));
+
+		FloatPairs at = __builtin_shufflevector(four, four, 0, 1, 2, 3, 0, 1, 2, 3);
+		FloatPairs level = at * inverses;
+
 		level = pairs_select(level > 7, (FloatPairs){7, 7, 7, 7, 7, 7, 7, 7}, level);
 		level = pairs_select(level < -8, (FloatPairs){-8, -8, -8, -8, -8, -8, -8, -8}, level);
 		at -= scales * ((level + ROUNDER) - ROUNDER);
