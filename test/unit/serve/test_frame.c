@@ -83,7 +83,7 @@ test_parts(void)
 	{
 		PkFrameHeader header;
 		char          text[5];
-	} raw = {{7, 5}, "hello"};
+	} raw = {{7, 5}, {'h', 'e', 'l', 'l', 'o'}};
 	size_t  size = sizeof(PkFrameHeader) + 5, n_early = 0;
 	PkFrame frame = {0};
 
