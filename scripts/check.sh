@@ -6,7 +6,8 @@
 # Works on a private copy of the clone in a temporary directory; as root, servers and tests run
 # there as the account postgres. make install puts polyko into this machine's PostgreSQL (root, or
 # sudo). No existing cluster is touched: servers of the tests have their own directories and Unix
-# sockets. CC chooses the compiler. A stage is PASS, FAIL or SKIP; the last line counts the tests.
+# sockets. CC chooses the compiler, TESTS the TAP tests of stage tap (a space between names). A stage
+# is PASS, FAIL or SKIP; the last line counts the tests.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -77,7 +78,8 @@ stage_tap() {
 		mount -t tmpfs -o size=64m,mode=0777 tmpfs "$small" 2>/dev/null; then
 		export POLYKO_SMALL_DISK=$small
 	fi
-	make_in_copy installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v || status=1
+	make_in_copy installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v \
+		${TESTS:+PROVE_TESTS="$TESTS"} || status=1
 	[ -z "${POLYKO_SMALL_DISK:-}" ] || umount "$small"
 	return $status
 }
@@ -129,7 +131,7 @@ show_skips() {
 }
 
 show_failure() {
-	grep -nE '^not ok|\.\.\. FAILED|rror:|ERROR: |runtime error|No such file' "$1" | head -30 | sed 's/^/    /' || true
+	grep -nE '^not ok|\.\.\. FAILED| at [^ ]+ line [0-9]+|rror:|ERROR: |runtime error|No such file' "$1" | head -30 | sed 's/^/    /' || true
 	say "    ... end of the log:"
 	grep -vE '^(/[^ ]*/)?(gcc|clang|[a-z0-9_]*-linux-gnu-gcc) -' "$1" | tail -60 | cut -c1-300 | sed 's/^/    /'
 }

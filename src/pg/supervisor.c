@@ -138,12 +138,13 @@ leave(int code, Datum arg)
 {
 	(void) code;
 	(void) arg;
-	stop_program();
+	/* first the door: who comes now waits for the next supervisor */
 	if (listen_fd >= 0)
 	{
 		(void) unlink(PKPG_ENGINE_SOCKET);
 		close(listen_fd);
 	}
+	stop_program();
 	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
 	memset(&pkpg_shared->status, 0, sizeof(pkpg_shared->status));
 	pkpg_shared->engine.supervisor_pid = 0;

@@ -118,9 +118,9 @@ sub postmaster_killed
 	ends($pid, 'SIGKILL of the postmaster');
 	ends($supervisor, 'SIGKILL of the postmaster (supervisor)');
 	$_->{run}->kill_kill(grace => 0) for @load;
-	# all of its backends are gone; its own entry may wait for init, and then its lock file is stale
+	# all of its backends are gone; its own entry may wait for init, and then its lock files are stale
 	sleep(1);
-	unlink($node->data_dir . '/postmaster.pid');
+	unlink($node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock');
 	$node->start;
 	serves($node, 'after SIGKILL of the postmaster');
 }
