@@ -213,9 +213,9 @@ sub program_is_missing
 	$other->append_conf('postgresql.conf', "shared_preload_libraries = 'polyko'");
 	my $program = "$root$dir{bindir}/polyko_engine";
 	rename $program, "$program.away";
-	my @server = ("$root$dir{bindir}/postgres", '-D', $other->data_dir);
-	my $server = IPC::Run::start(\@server, '>', $other->logfile, '2>&1');
-	$other->poll_query_until('postgres', 'SELECT true') or die 'no server';
+	PostgreSQL::Test::Utils::system_or_bail('pg_ctl', '-w', '-p', "$root$dir{bindir}/postgres",
+		'-D', $other->data_dir, '-l', $other->logfile, 'start');
+	$other->_update_pid(1);
 	my $session = session($other);
 	ask($session, "\\set VERBOSITY verbose\nCREATE EXTENSION polyko;");
 
@@ -239,6 +239,5 @@ sub program_is_missing
 	$session->{err} = '';
 	ok(defined until_true(5, sub { ask($session, $SHORT) eq 't' }), 'with the right program all is well, without a restart');
 	close_session($session);
-	$server->signal('INT');
-	$server->finish;
+	$other->stop;
 }

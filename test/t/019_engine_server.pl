@@ -104,7 +104,7 @@ sub backend_crash
 	kill 'KILL', $backend;
 	ends($pid, 'crash of a backend');
 	$_->{run}->kill_kill(grace => 0) for (@load, $victim);
-	$node->poll_query_until('postgres', 'SELECT ready FROM pg_stat_polyko_engine') or die 'not ready';
+	engine_is_ready($node) or die 'not ready';
 	serves($node, 'after the crash of a backend');
 	is($node->safe_psql('postgres', 'SELECT requests + running + waiting + kv_used_bytes FROM pg_stat_polyko_engine'), '0',
 		'nothing is left of before');
@@ -139,7 +139,8 @@ sub standby
 	$standby->init_from_backup($node, 'copy', has_streaming => 1);
 	$standby->start;
 	$node->wait_for_catchup($standby);
-	ok($standby->poll_query_until('postgres', 'SELECT pg_is_in_recovery() AND ready FROM pg_stat_polyko_engine'), 'a standby has an engine program');
+	ok(engine_is_ready($standby), 'a standby has an engine program');
+	is($standby->safe_psql('postgres', 'SELECT pg_is_in_recovery()'), 't', 'while it is one');
 	serves($standby, 'a standby');
 	isnt(engine_of($standby), engine_of($node), 'its own');
 	kill 'KILL', engine_of($standby);

@@ -21,7 +21,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(start_node new_checkpoint model_server failure fails_with
   read_file write_file edit_json split_safetensors join_safetensors edit_header golden_dir
-  start_engine_node session tell_session answered ask close_session engine until_true is_alive);
+  start_engine_node engine_is_ready session tell_session answered ask close_session engine until_true is_alive);
 
 # The repository's small checkpoint.
 sub golden_dir
@@ -141,9 +141,20 @@ sub start_engine_node
 	my ($name, $conf) = @_;
 	my $node =
 	  start_node($name, "shared_preload_libraries = 'polyko'\n" . ($conf // ''));
-	$node->poll_query_until('postgres', 'SELECT ready FROM pg_stat_polyko_engine')
-	  or die 'the engine program does not start';
+	engine_is_ready($node) or die 'the engine program does not start';
 	return $node;
+}
+
+# Waits for the engine program, also through a start of the server. The query is not fed through a
+# pipe, which a psql that can't connect would break.
+sub engine_is_ready
+{
+	my ($node) = @_;
+	my @psql = ('psql', '-XAtqc', 'SELECT ready FROM pg_stat_polyko_engine', '-d', $node->connstr('postgres'));
+	my $errors;
+	return until_true(60, sub {
+			my $out = '';
+			IPC::Run::run(\@psql, '<', \undef, '>', \$out, '2>', \$errors) && $out eq "t\n" });
 }
 
 # A psql that is kept: tell_session() sends it SQL, answered() waits until all of that was done and
