@@ -16,6 +16,9 @@
 #include "core/kernels/bodies.h"
 
 #define PK_CHAINS 4
+/* Keys and values of a head lie in pages far from one another, where the processor's own prefetch
+   does not follow: so many blocks before they are used their lines are asked for. */
+#define PK_ATTEND_AHEAD 3
 
 /* 16 items of the cache's format as floats. */
 typedef PkV16 (*PkLoad16Fn)(const void *items);
@@ -41,10 +44,18 @@ pk_load1_f16(const void *items, size_t i)
 	return pk_half_to_float(((const uint16_t *) items)[i]);
 }
 
+/* The block that is prefetched beside block b of n_blocks. */
+PK_INLINE const char *
+pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
+{
+	return blocks[b + PK_ATTEND_AHEAD < n_blocks ? b + PK_ATTEND_AHEAD : n_blocks - 1];
+}
+
 /* Scores of one block of keys for n queries from q on. */
 PK_INLINE void
 pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *keys,
-                    size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma, PkV16 *score)
+                    const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
+                    PkV16 *score)
 {
 	size_t D = a->head_size;
 	PkV16  chain[PK_ATTEND_QUERIES][PK_CHAINS];
@@ -54,6 +65,9 @@ pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *key
 	for (size_t i = 0; i < n; i++)
 		chain[i][0] = chain[i][1] = chain[i][2] = chain[i][3] = pk_v_all(0.0f);
 	for (; d + PK_CHAINS <= D; d += PK_CHAINS)
+	{
+		for (size_t at = 0; at < PK_CHAINS * PK_KV_BLOCK * item_bytes; at += PK_ALIGNMENT)
+			__builtin_prefetch(ahead + d * PK_KV_BLOCK * item_bytes + at);
 #pragma GCC unroll 4
 		for (size_t c = 0; c < PK_CHAINS; c++)
 		{
@@ -63,6 +77,7 @@ pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *key
 			for (size_t i = 0; i < n; i++)
 				chain[i][c] = fma(q[i * a->q_stride + d + c], key, chain[i][c]);
 		}
+	}
 #pragma GCC unroll 3
 	for (size_t c = 0; c < PK_CHAINS - 1; c++)
 		if (d + c < D)
@@ -84,16 +99,18 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
                PkFmaFn fma, float *most)
 {
 	size_t n_keys = a->n_keys + first; /* of the first; the last sees n - 1 more */
+	size_t n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
 	PkV16  high[PK_ATTEND_QUERIES];
 
 	for (size_t i = 0; i < n; i++)
 		high[i] = pk_v_all(-INFINITY);
-	for (size_t b = 0; b * PK_KV_BLOCK < n_keys + n - 1; b++)
+	for (size_t b = 0; b < n_blocks; b++)
 	{
 		PkV16 score[PK_ATTEND_QUERIES];
 
-		pk_body_score_block(a, a->q + first * a->q_stride, n, a->k_blocks[b], item_bytes, load16,
-		                    fma, score);
+		pk_body_score_block(a, a->q + first * a->q_stride, n, a->k_blocks[b],
+		                    pk_attend_ahead(a->k_blocks, b, n_blocks), item_bytes, load16, fma,
+		                    score);
 		for (size_t i = 0; i < n; i++)
 		{
 			size_t n_seen = n_keys + i > b * PK_KV_BLOCK ? n_keys + i - b * PK_KV_BLOCK : 0;
@@ -121,6 +138,7 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
                const float *inverse, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma)
 {
 	size_t n_keys = a->n_keys + first;
+	size_t n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
 	PkV16  sum[PK_ATTEND_QUERIES][PK_VALUE_VECTORS];
 	size_t pos = 0;
 
@@ -133,7 +151,10 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
 	{
 		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
 		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
+		const char *ahead = pk_attend_ahead(a->v_blocks, pos / PK_KV_BLOCK, n_blocks);
 
+		for (size_t at = 0; at < n_vectors * PK_LANES * item_bytes; at += PK_ALIGNMENT)
+			__builtin_prefetch(ahead + (row - values) + at);
 #pragma GCC unroll 4
 		for (size_t v = 0; v < n_vectors; v++)
 		{
