@@ -6,6 +6,10 @@
 # Each run takes every contender once, so that whatever else the machine does meets all of them; the
 # order turns from run to run. Each measurement goes to build/bench/results.csv at once, so that a
 # broken run leaves what it has.
+#
+# Decode of one sequence goes at the speed of memory, which other guests of the machine change from
+# one moment to the next: it is measured in short turns, each contender beside a reading of the
+# bandwidth, three turns a run, numbered 1, 1.1, 1.2.
 use strict;
 use warnings;
 use FindBin;
@@ -20,6 +24,7 @@ use Bench::Session;
 use Bench::Texts;
 
 my $DECODE_ROWS = [ 4, 8, 16 ];
+my $N_TURNS     = 3;
 my $RESULTS     = 'build/bench';
 
 $| = 1;
@@ -127,6 +132,7 @@ sub one_run
 
 	print "bench: run $run of $plan->{runs}: machine";
 	$machine->measure($record);
+	decode_turns($run, @order);
 	my $busy = 0;
 	for my $part (qw(alone rows texts session))
 	{
@@ -141,4 +147,15 @@ sub one_run
 	}
 	$record->('busy with others', '', $busy, '%');
 	print "\n";
+}
+
+sub decode_turns
+{
+	my ($run, @order) = @_;
+	for my $turn (0 .. $N_TURNS - 1)
+	{
+		my $record = sub { $results->add($turn ? "$run.$turn" : $run, @_) };
+		print ', decode';
+		$_->measure_decode($record, $machine) for @order;
+	}
 }

@@ -56,15 +56,27 @@ sub name { return "llama.cpp $_[0]{format}" }
 # Its models are looked at by its own programs, in the first run.
 sub prepare { return }
 
-# The prompts of polyko up to 512, and as many new tokens.
+# The prompts of polyko up to 512.
 sub measure_alone
 {
 	my ($self, $record) = @_;
-	my $plan = $self->{plan};
+	my @prompts = grep { $_ <= 512 } @{ $self->{plan}{prompts} };
+	$self->record_bench($record, '-p', $prompts[-1], '-n', 0);
+}
+
+# As many new tokens as polyko.
+sub measure_decode
+{
+	my ($self, $record) = @_;
+	$self->record_bench($record, '-p', 0, '-n', $self->{plan}{decode});
+}
+
+sub record_bench
+{
+	my ($self, $record, @options) = @_;
 	return unless @{ $self->{bench} };
-	my @prompts = grep { $_ <= 512 } @{ $plan->{prompts} };
-	my $out = capture(@{ $self->{bench} }, '-m', $self->{path}, '-t', $plan->{threads},
-		'-p', $prompts[-1], '-n', $plan->{decode}, '-r', 1, '-o', 'csv');
+	my $out = capture(@{ $self->{bench} }, '-m', $self->{path}, '-t', $self->{plan}{threads},
+		@options, '-r', 1, '-o', 'csv');
 	my @rows = csv_rows($out) or die "\nbench: llama-bench printed no rows:\n$out";
 	for my $row (@rows)
 	{

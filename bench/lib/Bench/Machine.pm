@@ -26,10 +26,16 @@ sub new
 sub measure
 {
 	my ($self, $record) = @_;
-	my $threads = $self->{plan}{threads};
-	my $out     = capture("$ENV{BENCH_PROGRAMS}/bandwidth", $threads);
-	$record->('bandwidth', '', number_after(qr/^bandwidth: ([\d.]+) GB/m, $out, 'bandwidth'), 'GB/s');
-	$self->measure_peak($record, $threads) if $self->{has_peak};
+	$record->('bandwidth', '', $self->bandwidth, 'GB/s');
+	$self->measure_peak($record, $self->{plan}{threads}) if $self->{has_peak};
+}
+
+# GB/s, now.
+sub bandwidth
+{
+	my ($self) = @_;
+	my $out = capture("$ENV{BENCH_PROGRAMS}/bandwidth", $self->{plan}{threads});
+	return number_after(qr/^bandwidth: ([\d.]+) GB/m, $out, 'bandwidth');
 }
 
 # peak knows one kind of processor; elsewhere the shares of it are left out.

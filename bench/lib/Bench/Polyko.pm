@@ -61,13 +61,26 @@ sub measure_alone
 		my $seconds = $self->generate($session, $n, 1);
 		$record->("sql prefill $n", $self->{format}, $n / $seconds, 'tokens/s');
 	}
-	$self->measure_decode($session, $record);
-	$self->measure_core($record);
+	my ($longest) = sort { $b <=> $a } grep { $_ <= 512 } @{ $plan->{prompts} };
+	my $out = $self->cli('bench', '--prefill', $longest, '--decode', 1, '--rows', 1);
+	$record->("core prefill $longest", $self->{format}, rate('prefill', $out), 'tokens/s');
+}
+
+# Through SQL, then below it, between two readings of the bandwidth.
+sub measure_decode
+{
+	my ($self, $record, $machine) = @_;
+	my $before = $machine->bandwidth;
+	$self->{decoder} //= $self->session;
+	$self->decode_sql($self->{decoder}, $record);
+	my $out = $self->cli('bench', '--prefill', $SHORT, '--decode', $self->{plan}{decode}, '--rows', 1);
+	$record->('core decode', $self->{format}, rate('decode', $out), 'tokens/s');
+	$record->('bandwidth', $self->{format}, ($before + $machine->bandwidth) / 2, 'GB/s');
 }
 
 # What many tokens take beyond the first. The least of some tries is subtracted, which errs against
-# us. Where the clock or the machine makes nonsense of it, there is no figure for this run.
-sub measure_decode
+# us. Where the clock or the machine makes nonsense of it, there is no figure for this turn.
+sub decode_sql
 {
 	my ($self, $session, $record) = @_;
 	my $n       = $self->{plan}{decode};
@@ -79,17 +92,6 @@ sub measure_decode
 		return;
 	}
 	$record->('sql decode', $self->{format}, $n / $rest, 'tokens/s');
-}
-
-# The longest of the prompts up to 512 tokens, and as many new tokens as through SQL.
-sub measure_core
-{
-	my ($self, $record) = @_;
-	my $plan = $self->{plan};
-	my ($n)  = sort { $b <=> $a } grep { $_ <= 512 } @{ $plan->{prompts} };
-	my $out  = $self->cli('bench', '--prefill', $n, '--decode', $plan->{decode}, '--rows', 1);
-	$record->("core prefill $n", $self->{format}, rate('prefill', $out), 'tokens/s');
-	$record->('core decode', $self->{format}, rate('decode', $out), 'tokens/s');
 }
 
 sub measure_rows
@@ -104,7 +106,8 @@ sub measure_rows
 	}
 }
 
-# Many short texts: embedding and the tokenizer alone. The longer table makes the tokenizer's
+# Many short texts: embedding in one batch (an argument of an aggregate would go row by row), and the
+# tokenizer alone. The longer table makes the tokenizer's
 # statement long against the round trip.
 sub measure_texts
 {
@@ -112,7 +115,8 @@ sub measure_texts
 	my ($plan, $format, $model) = @$self{qw(plan format model)};
 	my $session = $self->session;
 	my $embed =
-	  $session->seconds("SELECT sum(cardinality(polyko_embed(body, '$model'))) FROM bench_text");
+	  $session->seconds('SELECT sum(cardinality(e)) FROM '
+		  . "(SELECT polyko_embed(body, '$model') AS e FROM bench_text OFFSET 0) AS t");
 	$record->('sql embed', $format, $plan->{text_tokens} / $embed, 'tokens/s');
 	my $count =
 	  $session->seconds("SELECT sum(polyko_token_count(body, '$model')) FROM bench_line");

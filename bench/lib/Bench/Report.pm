@@ -43,7 +43,7 @@ sub collect
 		$data{series}{$key}{ $line->{run} } = $line->{value};
 		$data{unit}{$key} = $line->{unit};
 		$data{facts}{$_} = $line->{$_} for qw(time commit cpu threads model);
-		$data{n_runs} = $line->{run} if $line->{run} > $data{n_runs};
+		$data{n_runs} = int $line->{run} if $line->{run} > $data{n_runs};
 		push @{ $data{first_seen} }, $key unless $data{place}{$key}++;
 	}
 	$data{order} = [ sorted(@{ $data{first_seen} // [] }) ];
@@ -194,7 +194,7 @@ sub bandwidth_share
 {
 	my ($data, $key, $format) = @_;
 	my $mb = constant($data, 'model weights a token', $format) or return '';
-	return percent('bandwidth', paired($data->{series}{$key}, $data->{series}{ key('bandwidth', '') },
+	return percent('bandwidth', paired($data->{series}{$key}, $data->{series}{ key('bandwidth', $format) },
 			sub { $_[0] * $mb / 1000 / $_[1] }));
 }
 
