@@ -154,13 +154,18 @@ fill_items(PkEngine *engine)
 	}
 }
 
+/*
+ * It holds no blocks, so what it announced before is stale: it was admitted in a step that gave it
+ * no tokens, or that failed. It must not wait for itself.
+ */
 static bool
 look(PkSchedule *schedule, size_t i, size_t *n_positions, size_t *bytes)
 {
-	const PkRequest *request = ((PkEngine *) schedule->arg)->planned[i];
-	size_t           n_blocks = pk_request_n_skippable(request);
-	PkPrefixFound    found = {0};
+	PkRequest    *request = ((PkEngine *) schedule->arg)->planned[i];
+	size_t        n_blocks = pk_request_n_skippable(request);
+	PkPrefixFound found = {0};
 
+	pk_prefix_retract(request->model->prefixes, &request->path);
 	if (n_blocks > 0)
 		found =
 			pk_prefix_find(request->model->prefixes, request->path.key, request->tokens, n_blocks);

@@ -30,6 +30,7 @@ static void test_bits(PkQuant quant);
 static void test_together(void);
 static void test_keys(void);
 static void test_owner_goes(void);
+static void test_outranked(void);
 static void test_idle(void);
 
 static PkModel *model;
@@ -45,6 +46,7 @@ main(void)
 	test_together();
 	test_keys();
 	test_owner_goes();
+	test_outranked();
 	test_idle();
 	pk_model_release(model);
 	return done_testing();
@@ -407,6 +409,43 @@ test_owner_goes(void)
 		pk_request_free(waiter);
 		pk_engine_destroy(engine);
 	}
+}
+
+/* The oldest is admitted first, but a session that was given less computes first. */
+static void
+test_outranked(void)
+{
+	static const size_t lengths[] = {16, 40, 100}, sessions[] = {0, 0, 1};
+
+	PkEngine  *engine = golden_engine(NULL, 1, 16, KV_BYTES);
+	PkRequest *requests[3];
+	int32_t    tokens[100];
+	PkError    err;
+
+	for (size_t r = 0; r < 3; r++)
+	{
+		PkRequestSpec spec = {.kind = PK_REQUEST_GENERATE,
+		                      .model = model,
+		                      .tokens = tokens,
+		                      .n_tokens = lengths[r],
+		                      .max_tokens = 1,
+		                      .sample = golden_greedy(),
+		                      .session = sessions[r],
+		                      .cache_key = KEY};
+
+		for (size_t i = 0; i < lengths[r]; i++)
+			tokens[i] = (int32_t) (10 + 100 * r + i);
+		requests[r] = golden_submit(engine, &spec);
+	}
+	for (size_t i = 0; i < 20; i++)
+		must(pk_engine_step(engine, NULL, &err), &err);
+	for (size_t r = 0; r < 3; r++)
+	{
+		ok(pk_request_finish(requests[r]) == PK_FINISH_LENGTH,
+		   "request %zu of two sessions is answered", r);
+		pk_request_free(requests[r]);
+	}
+	pk_engine_destroy(engine);
 }
 
 static void
