@@ -20,6 +20,7 @@ static void     job_begin(PkServer *server, PkJob *job);
 static PkStatus job_start(PkServer *server, PkJob *job, bool *must_wait, PkError *err);
 static void     wait_for_model(PkServer *server, PkJob *job);
 static void     stop_waiting(PkServer *server, PkJob *job);
+static bool     session_holds_model(const PkSession *session);
 static void     job_free(PkServer *server, PkJob *job);
 static PkJob   *job_find(const PkSession *session, uint64_t id);
 static PkStatus send_pieces(PkJob *job, PkError *err);
@@ -198,7 +199,10 @@ pk_jobs_start_waiting(PkServer *server)
 		status = job_start(server, job, &must_wait, &err);
 		if (must_wait && pk_engine_has_work(server->engine))
 			return;
-		if (must_wait)
+		if (must_wait && session_holds_model(job->session))
+			status = pk_error(&err, PK_NO_MEMORY,
+			                  "the model does not fit beside what this session's open streams use");
+		else if (must_wait)
 			continue;
 		if (status == PK_OK)
 		{
@@ -208,6 +212,17 @@ pk_jobs_start_waiting(PkServer *server)
 		fail(job->session, job->id, &err);
 		job_free(server, job);
 	}
+}
+
+/* When nothing is computed, by streams that wait until the session reads on: it can't while it
+ * waits. */
+static bool
+session_holds_model(const PkSession *session)
+{
+	for (const PkJob *job = session->first; job != NULL; job = job->next)
+		if (job->model != NULL)
+			return true;
+	return false;
 }
 
 static void
@@ -249,6 +264,7 @@ job_free(PkServer *server, PkJob *job)
 		session->last = job->prev;
 	session->n_jobs--;
 	server->n_jobs--;
+	server->busy_us = pk_clock_us(); /* from now on its model is idle */
 	free(job);
 }
 
@@ -293,8 +309,7 @@ pk_session_drops(const PkSession *session)
 void
 pk_jobs_count_step(PkServer *server)
 {
-	uint64_t now_us = pk_clock_us();
-	size_t   n_rows = 0;
+	size_t n_rows = 0;
 
 	server->n_steps++;
 	for (PkSession *session = server->sessions; session != NULL; session = session->next)
@@ -307,8 +322,6 @@ pk_jobs_count_step(PkServer *server)
 				continue;
 			if (job->began_us == 0)
 				job->began_us = server->step_began_us;
-			if (job->began_us > now_us)
-				job->began_us = now_us;
 			job->n_steps++;
 			job->n_step_rows += n_rows;
 		}

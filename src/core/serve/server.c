@@ -349,16 +349,18 @@ compute(PkServer *server)
 	server->step_began_us = server->polled_us = pk_clock_us();
 	status = pk_engine_step(server->engine, &cancel, &err);
 	if (status == PK_OK)
-	{
 		server->step_us = pk_clock_us() - server->step_began_us;
-		pk_jobs_count_step(server);
-		pk_jobs_deliver(server);
-	}
-	else if (status != PK_CANCELLED)
+	pk_jobs_count_step(server);
+	pk_jobs_deliver(server); /* also of a step that was not computed to its end */
+	if (status != PK_OK && status != PK_CANCELLED)
 		pk_jobs_fail_youngest(server, &err);
-	server->is_at_work = pk_engine_has_work(server->engine);
+	server->was_given_up = status == PK_CANCELLED;
 	server->step_began_us = 0;
 	server->busy_us = pk_clock_us();
+	/* what must_stop() received: poll() does not tell of it again */
+	for (PkSession *session = server->sessions; session != NULL; session = session->next)
+		pk_session_take_frames(server, session);
+	server->is_at_work = pk_engine_has_work(server->engine);
 }
 
 /*
@@ -386,7 +388,10 @@ gather(PkServer *server)
 	}
 }
 
-/* Called between tiles of a step. What is received here is handled after the step. */
+/*
+ * Called between tiles of a step. What is received here is handled after the step. Not twice in a
+ * row: sessions that leave all the time must not keep the others from going on.
+ */
 static bool
 must_stop(void *arg)
 {
@@ -395,7 +400,7 @@ must_stop(void *arg)
 	uint64_t       now_us = pk_clock_us();
 	bool           is_dropped = false;
 
-	if (now_us - server->polled_us < POLL_US)
+	if (server->was_given_up || now_us - server->polled_us < POLL_US)
 		return false;
 	server->polled_us = now_us;
 	if (now_us - server->step_began_us < SHORT_STEP_US)

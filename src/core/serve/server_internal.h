@@ -58,6 +58,7 @@ struct PkServer
 	uint64_t       step_began_us;                /* 0: no step is computed */
 	uint64_t       step_us;                      /* that the last step took */
 	bool           is_at_work;                   /* the last step left something to do */
+	bool           was_given_up;                 /* the step before */
 	uint64_t       polled_us;
 	uint64_t       reported_us;
 	uint64_t       busy_us;       /* when there was work last */
