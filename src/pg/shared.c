@@ -120,18 +120,23 @@ pkpg_requests_add(Oid role, bool is_ahead, int limit)
 	return has_room;
 }
 
-/* Plain stores of this backend's own numbers: it runs where nothing may fail. */
 void
 pkpg_requests_remove(bool is_ahead)
 {
 	PkpgBackend *mine = pkpg_my_backend();
 
-	if (mine == NULL)
+	bool is_shared = mine != NULL;
+
+	if (!is_shared)
 		mine = &local;
 	if (mine->n_requests == 0) /* cleared already when the backend ends */
 		return;
+	if (is_shared)
+		LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
 	mine->n_requests--;
 	mine->n_ahead -= is_ahead;
+	if (is_shared)
+		LWLockRelease(pkpg_shared->lock);
 }
 
 int

@@ -107,7 +107,16 @@ pkpg_request_begin(const PkRequestSpec *spec, bool wants_pieces, bool is_ahead)
 	strlcpy(held->model, pkpg_model_name(spec->model), sizeof(held->model));
 	ask.model_name = held->model;
 	take_place(held);
-	held->host->begin(&ask, &held->request);
+	PG_TRY();
+	{
+		held->host->begin(&ask, &held->request);
+	}
+	PG_CATCH();
+	{
+		pkpg_untie(held->tie); /* the error may be caught, and then its place is free */
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return held;
 }
 

@@ -196,7 +196,7 @@ kv_bytes_for(const PkModel *model)
 	size_t          position_bytes =
 		2 * value_bytes * config->num_hidden_layers * (size_t) config->hidden_size;
 
-	if (pkpg_kv_cache_size_kb >= 0)
+	if (pkpg_kv_cache_size_kb > 0)
 		return (size_t) pkpg_kv_cache_size_kb * 1024;
 	return Max(DEFAULT_KV_BYTES,
 	           position_bytes * ((size_t) config->max_position_embeddings + PK_KV_BLOCK));
