@@ -37,10 +37,11 @@ typedef struct PkTile
 	size_t             w_stride;
 	const int8_t      *q; /* activations of the first token, each token q_stride further */
 	size_t             q_stride;
-	size_t             n_groups; /* at least 1 */
-	const PkTokenMeta *meta;     /* (tokens + 1) */
-	float             *y;        /* (tokens, 4, 16), aligned: added to */
-	const uint8_t     *next;     /* what is prefetched, as much as a block of the stretch */
+	size_t             n_groups;    /* at least 1 */
+	const PkTokenMeta *meta;        /* (tokens + 1) */
+	float             *y;           /* (tokens, 4, 16), aligned: added to */
+	const uint8_t     *next;        /* what is prefetched, as much as a block of the stretch, */
+	size_t             next_stride; /* and as much so far behind it; 0: no more */
 } PkTile;
 
 /* One activation quad with 4 vectors of weights. */
@@ -85,8 +86,8 @@ typedef struct PkTile
 	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t"               \
 	"vpbroadcastd 512*" t "+260(%[meta]), %%zmm" r "\n\t"
 
-/* A line of each quad of what comes next, beside the products of this one: the L2 cache gets it. */
-#define PK_NEXT(at) "prefetcht1 " at "(%[next])\n\t"
+/* A line or two each quad of what comes next, beside the products of this one, for the L2 cache. */
+#define PK_NEXT(at) "prefetcht1 " at "(%[next])\n\tprefetcht1 " at "(%[next],%[ns])\n\t"
 
 /* A group of q8: 16 float scales, 32 quads. */
 #define PK_QUAD_Q8(i, dots) PK_OF_BLOCKS("vmovdqu64", "64+64*" i) dots(i)
@@ -158,7 +159,8 @@ typedef struct PkTile
 		                   [n_groups] "+m"(n_groups), [left] "=&r"(left)                       \
 		                 : [ws] "r"(tile->w_stride), [ws3] "r"(3 * tile->w_stride),            \
 		                   [qs] "r"(tile->q_stride), [qs3] "r"(3 * tile->q_stride),            \
-		                   [qs5] "r"(5 * tile->q_stride), [y] "r"(tile->y)                     \
+		                   [qs5] "r"(5 * tile->q_stride), [y] "r"(tile->y),                    \
+		                   [ns] "r"(tile->next_stride)                                         \
 		                 : "cc", "memory", PK_CLOBBERED_ZMM);                                  \
 	}
 /* clang-format on */

@@ -56,8 +56,14 @@ typedef struct Panel
 	const uint8_t *next;    /* where the next stretch begins, or data */
 } Panel;
 
-/* next: what the tile prefetches. */
-typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const uint8_t *next);
+/* What a tile prefetches: a block of the next stretch, and the one stride bytes behind it. */
+typedef struct Next
+{
+	const uint8_t *data;
+	size_t         stride;
+} Next;
+
+typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const Next *next);
 
 /* What the tokens from t0 bring to the stretch. */
 PK_INLINE void
@@ -88,7 +94,7 @@ load_meta(const PkActs *acts, const Panel *panel, size_t t0, size_t n, PkTokenMe
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
 PK_INLINE void
-panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const uint8_t *next,
+panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
            void (*multiply)(const PkTile *))
 {
 	const PkActs *acts = g->acts;
@@ -101,7 +107,8 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const uint8
 	                      .n_groups = panel->n_groups,
 	                      .meta = meta,
 	                      .y = (float *) y,
-	                      .next = next};
+	                      .next = next->data,
+	                      .next_stride = next->stride};
 	float        *out = g->y + t0 * g->y_stride + panel->row;
 	const float  *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
 
@@ -120,11 +127,11 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const uint8
 PK_TILE_FUNCTIONS(multiply_q8_, PK_GROUP_Q8)
 PK_TILE_FUNCTIONS(multiply_q4_, PK_GROUP_Q4)
 
-#define TILE(format, n)                                                      \
-	TARGET static __attribute__((noinline)) void tile_##format##_##n(        \
-		const PkGemm *g, const Panel *panel, size_t t0, const uint8_t *next) \
-	{                                                                        \
-		panel_tile(g, panel, t0, n, next, multiply_##format##_##n);          \
+#define TILE(format, n)                                                   \
+	TARGET static __attribute__((noinline)) void tile_##format##_##n(     \
+		const PkGemm *g, const Panel *panel, size_t t0, const Next *next) \
+	{                                                                     \
+		panel_tile(g, panel, t0, n, next, multiply_##format##_##n);       \
 	}
 TILE(q8, 1)
 TILE(q8, 2)
@@ -142,6 +149,8 @@ TILE(q4, 6)
 static const TileFn tiles_q8[] = {tile_q8_1, tile_q8_2, tile_q8_3, tile_q8_4, tile_q8_5, tile_q8_6};
 static const TileFn tiles_q4[] = {tile_q4_1, tile_q4_2, tile_q4_3, tile_q4_4, tile_q4_5, tile_q4_6};
 
+static Next next_of(const Panel *panel, size_t tile, size_t n_tiles);
+
 /* All tokens, in tiles of nearly equal size. */
 static void
 panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
@@ -152,12 +161,30 @@ panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
 	for (size_t i = 0; i < n_tiles; i++)
 	{
 		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
-		size_t left = n_tiles - 1 - i;
+		Next   next = next_of(panel, i, n_tiles);
 
-		tiles[end - begin - 1](g, panel, begin,
-		                       left < PK_TILE_BLOCKS ? panel->next + left * panel->block_bytes
-		                                             : panel->data);
+		tiles[end - begin - 1](g, panel, begin, &next);
 	}
+}
+
+/*
+ * The last four tiles of a panel prefetch the four blocks of the next stretch, the first block
+ * last; where there are fewer tiles, the first ones take two.
+ */
+static Next
+next_of(const Panel *panel, size_t tile, size_t n_tiles)
+{
+	size_t left = n_tiles - 1 - tile;
+	size_t n_last = n_tiles < PK_TILE_BLOCKS ? n_tiles : PK_TILE_BLOCKS;
+	size_t n_twice = n_tiles == 1 ? 1 : PK_TILE_BLOCKS - n_last; /* tiles that take two */
+	size_t block = left;
+
+	if (left >= n_last)
+		return (Next){panel->data, 0};
+	if (left < n_last - n_twice)
+		return (Next){panel->next + block * panel->block_bytes, 0};
+	block += left - (n_last - n_twice);
+	return (Next){panel->next + block * panel->block_bytes, panel->block_bytes};
 }
 
 /* The next stretch of this panel, or the first of the next; the one at hand after the last row. */
