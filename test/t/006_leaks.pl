@@ -48,10 +48,11 @@ BEGIN;
 DECLARE c CURSOR FOR SELECT polyko_generate_stream('영화', max_tokens => 400, min_tokens => 400);
 FETCH 3 FROM c \g /dev/null
 ROLLBACK;
-SELECT 'private', (string_to_array(s, ' '))[2]::int * 4 - (string_to_array(s, ' '))[3]::int * 4
-	FROM pg_read_file('/proc/self/statm') AS s;
-};
-my ($rc, $out, $err) = $node->psql('postgres', $round x $N_ROUNDS, on_error_stop => 0);
+} . memory('private');
+# what is kept for the next statement goes after a second without one
+my $rest = q{SELECT sum(cardinality(polyko_embed(repeat('영화 ', 200) || i))) FROM generate_series(1, 40) AS i;}
+  . memory('kept') . 'SELECT pg_sleep(1.5);' . memory('rested');
+my ($rc, $out, $err) = $node->psql('postgres', $round x $N_ROUNDS . $rest, on_error_stop => 0);
 my @private_kb = $out =~ /^private\|(\d+)$/mg;
 my @cancelled  = $err =~ /(canceling statement due to statement timeout)/g;
 my @other      = grep { /ERROR/ && !/canceling statement/ } split /\n/, $err;
@@ -62,6 +63,15 @@ is(join("\n", @other), '', 'no other error');
 cmp_ok($private_kb[-1] - $private_kb[ $WARM_ROUNDS - 1 ], '<', $MAX_GROWTH_KB, 'private memory does not grow')
   or diag("kB after each round: @private_kb");
 cmp_ok($private_kb[-1], '<', $SESSION_KB, 'and is below 64 MiB');
+my ($kept_kb, $rested_kb) = $out =~ /^kept\|(\d+)\n.*^rested\|(\d+)\n?/ms;
+cmp_ok($rested_kb, '<', $kept_kb - 2048, "a session at rest gives memory back ($kept_kb kB, then $rested_kb kB)");
 
 $node->stop;
 done_testing();
+
+sub memory
+{
+	my ($name) = @_;
+	return "SELECT '$name', (string_to_array(s, ' '))[2]::int * 4 - (string_to_array(s, ' '))[3]::int * 4"
+	  . " FROM pg_read_file('/proc/self/statm') AS s;\n";
+}

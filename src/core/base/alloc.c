@@ -56,6 +56,13 @@ pk_pages_alloc(size_t size_bytes, void **out, PkError *err)
 }
 
 void
+pk_pages_discard(void *pages, size_t size_bytes)
+{
+	if (pages != NULL && size_bytes > 0)
+		(void) madvise(pages, size_bytes, MADV_DONTNEED);
+}
+
+void
 pk_pages_free(void *pages, size_t size_bytes)
 {
 	if (pages != NULL)

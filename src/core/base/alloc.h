@@ -44,4 +44,7 @@ PkStatus pk_grow(void **array, size_t *n_room, size_t n_needed, size_t size, PkE
 PkStatus pk_pages_alloc(size_t size_bytes, void **out, PkError *err);
 void     pk_pages_free(void *pages, size_t size_bytes);
 
+/* Give the memory back but keep the addresses; what was there is lost. Safe in a signal handler. */
+void pk_pages_discard(void *pages, size_t size_bytes);
+
 #endif

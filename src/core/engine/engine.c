@@ -82,6 +82,32 @@ pk_engine_idle(PkEngine *engine)
 		pk_kv_cache_trim(model->cache);
 }
 
+/* Of several models only those in use would be worth it: then all is given back. */
+void
+pk_engine_rest(PkEngine *engine)
+{
+	PkKvBudget *budget = &engine->budget;
+
+	PK_ASSERT(engine->n_running == 0);
+	if (engine->models == NULL || engine->models->next != NULL)
+	{
+		pk_engine_idle(engine);
+		return;
+	}
+	pk_pool_destroy(engine->pool);
+	engine->pool = NULL;
+	while (budget->give_up != NULL && budget->give_up(budget))
+		continue;
+}
+
+void
+pk_engine_discard(const PkEngine *engine)
+{
+	pk_pages_discard(engine->space.pages, engine->space.size_bytes);
+	for (const PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		pk_kv_cache_discard(model->cache);
+}
+
 void
 pk_engine_forget_unused(PkEngine *engine)
 {

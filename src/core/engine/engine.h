@@ -35,6 +35,14 @@ const char *pk_engine_kernels(const PkEngine *engine); /* name of the tier in us
 /* Give back pool threads, KV and scratch memory; they come again with the next step. */
 void pk_engine_idle(PkEngine *engine);
 
+/*
+ * Nobody asks for the moment, no request is alive: threads end, nothing is known of earlier
+ * prompts, but memory stays for the next request. pk_engine_discard() gives that back, in a signal
+ * handler if need be, if no call of the engine is under way.
+ */
+void pk_engine_rest(PkEngine *engine);
+void pk_engine_discard(const PkEngine *engine);
+
 /* Let go of models that no request uses, and of what was kept for them. */
 void pk_engine_forget_unused(PkEngine *engine);
 

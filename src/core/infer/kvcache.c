@@ -87,6 +87,14 @@ pk_kv_cache_trim(PkKvCache *cache)
 	}
 }
 
+/* The link at the beginning of a block stays. */
+void
+pk_kv_cache_discard(const PkKvCache *cache)
+{
+	for (FreeBlock *block = cache->free_blocks; block != NULL; block = block->next)
+		pk_pages_discard((char *) block + PAGE_BYTES, cache->block_bytes - PAGE_BYTES);
+}
+
 size_t
 pk_kv_block_bytes(const PkKvCache *cache)
 {

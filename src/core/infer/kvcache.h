@@ -59,6 +59,9 @@ void     pk_kv_cache_destroy(PkKvCache *cache); /* its sequences must be freed f
 /* Unmap the blocks that no sequence holds. */
 void pk_kv_cache_trim(PkKvCache *cache);
 
+/* Give back the memory of free blocks, which stay. Safe in a signal handler. */
+void pk_kv_cache_discard(const PkKvCache *cache);
+
 size_t pk_kv_block_bytes(const PkKvCache *cache);
 bool   pk_kv_is_f32(const PkKvCache *cache);
 

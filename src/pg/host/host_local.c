@@ -2,19 +2,23 @@
  * host_local.c
  *    The engine inside the backend that asks.
  *
- * A backend has one engine from its first request on. Its threads, KV cache, scratch memory and
- * models are given back when the client's message has been answered (MessageContext is reset
- * before the server waits for the next one), so a session that waits, also inside a transaction,
- * holds nothing but what an open stream needs. Where there is no such message, in background
- * workers, the transaction's end does it.
+ * A backend has one engine from its first request on. Its threads end when the client's message has
+ * been answered (MessageContext is reset before the server waits for the next one); where there is
+ * no such message, in background workers, the transaction's end does it. Its KV cache and scratch
+ * memory stay for the next message, which saves the kernel from clearing them again, and are given
+ * back after a second without one, so a session that waits, also inside a transaction, holds
+ * nothing but what an open stream needs.
  *
  * The tier of kernels is fixed by the first engine of the process; other settings count from the
  * next engine on, which is made when they differ and no request is alive.
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 
 #include "core/infer/kvcache.h"
 #include "pg/guc.h"
@@ -24,6 +28,7 @@
 
 /* Of keys and values, when polyko.kv_cache_size is not set. */
 #define DEFAULT_KV_BYTES ((size_t) 256 << 20)
+#define REST_MS 1000 /* memory is kept so long for the next message */
 
 typedef struct Local
 {
@@ -37,6 +42,10 @@ static size_t         n_alive = 0; /* requests of the engine */
 static uint64         n_steps = 0; /* of all engines of this process */
 static uint64         n_step_rows = 0;
 static bool           is_release_planned = false;
+static TimeoutId      rest_timeout;
+
+/* What the handler of the timeout may look at. */
+static volatile sig_atomic_t is_resting = false;
 
 static void   begin(const PkpgAsk *ask, void **out);
 static void   free_request(void *request);
@@ -52,6 +61,8 @@ static size_t kv_bytes_for(const PkModel *model);
 static bool   is_same_config(const PkEngineConfig *a, const PkEngineConfig *b);
 static void   plan_release(void);
 static void   release(void *arg);
+static void   rest(void);
+static void   rest_is_over(void);
 
 const PkpgHost pkpg_local_host = {begin, free_request, step,  is_done,  has_failed,
                                   check, answer,       piece, n_running};
@@ -64,8 +75,9 @@ begin(const PkpgAsk *ask, void **out)
 	PkStatus      status;
 	Local        *local = palloc0(sizeof(Local)); /* goes with the context that frees the request */
 
-	engine_want(spec.model);
+	is_resting = false;
 	plan_release();
+	engine_want(spec.model);
 	spec.cache_key = ask->role;
 	status = pk_engine_submit(engine, &spec, &local->request, &err);
 	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
@@ -223,6 +235,32 @@ release(void *arg)
 {
 	(void) arg;
 	is_release_planned = false;
-	if (engine != NULL)
+	if (engine == NULL)
+		return;
+	if (n_alive > 0 || MyBackendType != B_BACKEND)
 		pk_engine_idle(engine);
+	else
+		rest();
+}
+
+static void
+rest(void)
+{
+	static bool is_registered = false;
+
+	if (!is_registered)
+		rest_timeout = RegisterTimeout(USER_TIMEOUT, rest_is_over);
+	is_registered = true;
+	pk_engine_rest(engine);
+	is_resting = true;
+	enable_timeout_after(rest_timeout, REST_MS);
+}
+
+/* In the handler of SIGALRM. */
+static void
+rest_is_over(void)
+{
+	if (is_resting)
+		pk_engine_discard(engine);
+	is_resting = false;
 }
