@@ -109,6 +109,13 @@ pk_engine_discard(const PkEngine *engine)
 }
 
 void
+pk_engine_allow_kv(PkEngine *engine, size_t bytes)
+{
+	if (engine->budget.max_bytes < bytes)
+		engine->budget.max_bytes = bytes;
+}
+
+void
 pk_engine_forget_unused(PkEngine *engine)
 {
 	models_drop_unused(engine);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/base/alloc.h"
 #include "core/base/clock.h"
@@ -52,17 +53,21 @@ pk_served_model_find(PkServedModels *models, const char *image_path, const char 
 static PkStatus
 map(PkServedModels *models, const char *image_path, PkServedModel **out, PkError *err)
 {
-	PkModel *model;
+	PkModel    *model;
+	PkStatus    status;
+	struct stat st;
 
 	*out = NULL;
+	/* first its size: who waits for room asks again and again, and to open it costs more */
+	if (stat(image_path, &st) == 0)
+	{
+		PK_FORWARD(check_size(models, (uint64_t) st.st_size, err));
+		if (!make_room(models, (uint64_t) st.st_size))
+			return PK_OK;
+	}
 	PK_FORWARD(pk_model_open(image_path, &model, err));
-
-	uint64_t bytes = pk_model_info(model)->size_bytes;
-	PkStatus status = check_size(models, bytes, err);
-
-	if (status == PK_OK && make_room(models, bytes))
-		status = add(models, image_path, model, out, err);
-	if (*out == NULL)
+	status = add(models, image_path, model, out, err);
+	if (status != PK_OK)
 		pk_model_release(model);
 	return status;
 }

@@ -180,6 +180,9 @@ engine_want(const PkModel *model)
 	                         .max_batch_tokens = (size_t) pkpg_max_batch_tokens,
 	                         .kernels = kernels != NULL ? kernels : pkpg_kernels};
 
+	if (engine != NULL && n_alive > 0 && pkpg_kv_cache_size_kb <= 0)
+		pk_engine_allow_kv(engine,
+		                   wanted.kv_cache_bytes); /* another model, with a larger context */
 	if (engine != NULL && (n_alive > 0 || is_same_config(&wanted, &engine_config)))
 		return;
 	pk_engine_destroy(engine);
