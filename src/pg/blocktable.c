@@ -7,7 +7,6 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -16,6 +15,7 @@
 #include "pg/compat.h"
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
+#include "pg/sibling.h"
 
 /*
  * What a snapshot sees. Of two snapshots with one xmax the later one has fewer running
@@ -97,7 +97,7 @@ read_table(Oid function)
 	PkError         err = {0};
 	char           *query = psprintf("SELECT pattern, kind, action FROM %s.polyko_blocklist"
 	                                           " ORDER BY pattern COLLATE pg_catalog.\"C\"",
-	                                 quote_identifier(get_namespace_name(get_func_namespace(function))));
+	                                 quote_identifier(pkpg_schema_of(function)));
 
 	(void) pkpg_tie(context, free_list, &blocklist->list);
 	SPI_connect();

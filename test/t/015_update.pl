@@ -33,6 +33,7 @@ survives_a_crash();
 records_errors();
 shares_with_another();
 follows_the_table();
+notices_a_drop();
 
 $node->stop;
 done_testing();
@@ -205,4 +206,16 @@ sub follows_the_table
 	wait_for($before);
 	value('DROP TABLE notes');
 	like(finish($session), qr/42P01.*there is no relation/s, 'a table that is dropped, too');
+}
+
+# Nothing keeps another session from dropping polyko while a call runs.
+sub notices_a_drop
+{
+	$node->safe_psql('postgres', 'CREATE TABLE notes (id int PRIMARY KEY, body text, label text)');
+	fill(1000);
+	my $session = start_call(q{'notes', 'label', 'CASE id WHEN 1000 THEN (1 / (id - 1000))::text ELSE body || pg_sleep(0.001) END', }
+			. q{batch_rows => 20, on_error => 'record'});
+	wait_for(40);
+	value('DROP EXTENSION polyko CASCADE');
+	like(finish($session), qr/42883.*polyko was dropped meanwhile/s, 'a failure that cannot be recorded ends the call');
 }

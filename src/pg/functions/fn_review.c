@@ -12,15 +12,13 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/pg_list.h"
-#include "parser/parse_func.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "pg/callargs.h"
 #include "pg/functions/generation.h"
+#include "pg/sibling.h"
 
 #define N_GENERATE_ARGS 11
 #define N_ADD_ARGS (N_GENERATE_ARGS + 2)
@@ -33,7 +31,6 @@ typedef struct Decision
 	bool        has_reason;
 } Decision;
 
-static char *schema_of(FunctionCallInfo fcinfo);
 static Datum add_review(FunctionCallInfo fcinfo, const PkpgGeneration *answer, const char *role);
 static text *decide(FunctionCallInfo fcinfo, const Decision *decision);
 static void  refuse(const char *schema, int64 id) __attribute__((noreturn));
@@ -67,27 +64,17 @@ add_review(FunctionCallInfo fcinfo, const PkpgGeneration *answer, const char *ro
 	static const Oid types[N_ADD_ARGS] = {TEXTOID,   TEXTOID,   INT4OID,      FLOAT4OID, INT4OID,
 	                                      FLOAT4OID, FLOAT4OID, TEXTARRAYOID, INT8OID,   INT4OID,
 	                                      JSONBOID,  TEXTOID,   NAMEOID};
-	LOCAL_FCINFO(add, N_ADD_ARGS);
-	List    *name = list_make2(makeString(schema_of(fcinfo)), makeString("polyko_review_add"));
-	FmgrInfo flinfo;
-	NameData requester;
+	NullableDatum    args[N_ADD_ARGS];
+	NameData         requester;
 
-	/* no check of privileges: only this function calls it */
-	fmgr_info(LookupFuncName(name, N_ADD_ARGS, types, false), &flinfo);
-	InitFunctionCallInfoData(*add, &flinfo, N_ADD_ARGS, InvalidOid, NULL, NULL);
 	for (int i = 0; i < N_GENERATE_ARGS; i++)
-		add->args[i] = fcinfo->args[i];
+		args[i] = fcinfo->args[i];
 	namestrcpy(&requester, role);
-	add->args[N_GENERATE_ARGS] = (NullableDatum){
+	args[N_GENERATE_ARGS] = (NullableDatum){
 		.value = PointerGetDatum(cstring_to_text_with_len(answer->text, (int) answer->text_len))};
-	add->args[N_GENERATE_ARGS + 1] = (NullableDatum){.value = NameGetDatum(&requester)};
-	return FunctionCallInvoke(add);
-}
-
-static char *
-schema_of(FunctionCallInfo fcinfo)
-{
-	return get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+	args[N_GENERATE_ARGS + 1] = (NullableDatum){.value = NameGetDatum(&requester)};
+	return pkpg_call_sibling(fcinfo->flinfo->fn_oid,
+	                         &(PkpgSibling){"polyko_review_add", N_ADD_ARGS, types, args});
 }
 
 Datum
@@ -124,7 +111,7 @@ decide(FunctionCallInfo fcinfo, const Decision *decision)
 	                  decision->reason,
 	                  CStringGetDatum(GetUserNameFromId(GetSessionUserId(), false))};
 	char  nulls[] = {' ', ' ', decision->has_reason ? ' ' : 'n', ' '};
-	char *schema = schema_of(fcinfo);
+	char *schema = pkpg_schema_of(fcinfo->flinfo->fn_oid);
 	char *query = psprintf("UPDATE %s.polyko_review SET status = $2, reason = $3, reviewer = $4,"
 	                       " reviewed_at = clock_timestamp()"
 	                       " WHERE id = $1 AND status = 'pending' RETURNING output",

@@ -11,16 +11,13 @@
 #include <ctype.h>
 
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/pg_list.h"
-#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/errcodes.h"
-#include "utils/lsyscache.h"
 
 #include "pg/domain.h"
+#include "pg/sibling.h"
 #include "pg/update/updatefailure.h"
 
 #define N_ADD_ARGS 6
@@ -65,28 +62,21 @@ pkpg_record_failure(const PkpgUpdateSpec *spec, const char *relation, Datum key,
                     const ErrorData *error)
 {
 	static const Oid types[N_ADD_ARGS] = {TEXTOID, NAMEOID, JSONBOID, TEXTOID, TEXTOID, NAMEOID};
-	char            *schema = get_namespace_name(get_func_namespace(spec->procedure));
-	List            *name = list_make2(makeString(schema), makeString("polyko_update_error_add"));
-	LOCAL_FCINFO(add, N_ADD_ARGS);
-	FmgrInfo flinfo;
-	NameData column, role;
+	NameData         column, role;
 
 	namestrcpy(&column, spec->set_column);
 	namestrcpy(&role, GetUserNameFromId(GetUserId(), false));
-	/* no check of privileges: only this function calls it */
-	fmgr_info(LookupFuncName(name, N_ADD_ARGS, types, false), &flinfo);
-	InitFunctionCallInfoData(*add, &flinfo, N_ADD_ARGS, InvalidOid, NULL, NULL);
 
-	Datum values[N_ADD_ARGS] = {CStringGetTextDatum(relation),
-	                            NameGetDatum(&column),
-	                            key,
-	                            CStringGetTextDatum(unpack_sql_state(error->sqlerrcode)),
-	                            CStringGetTextDatum(message_of(error)),
-	                            NameGetDatum(&role)};
+	const NullableDatum args[N_ADD_ARGS] = {
+		{.value = CStringGetTextDatum(relation)},
+		{.value = NameGetDatum(&column)},
+		{.value = key},
+		{.value = CStringGetTextDatum(unpack_sql_state(error->sqlerrcode))},
+		{.value = CStringGetTextDatum(message_of(error))},
+		{.value = NameGetDatum(&role)}};
 
-	for (int i = 0; i < N_ADD_ARGS; i++)
-		add->args[i] = (NullableDatum){.value = values[i]};
-	(void) FunctionCallInvoke(add);
+	(void) pkpg_call_sibling(spec->procedure,
+	                         &(PkpgSibling){"polyko_update_error_add", N_ADD_ARGS, types, args});
 }
 
 /* Without anything of the row. */
