@@ -106,19 +106,20 @@ polyko_review_reject(PG_FUNCTION_ARGS)
 static text *
 decide(FunctionCallInfo fcinfo, const Decision *decision)
 {
-	Oid   types[] = {INT8OID, TEXTOID, TEXTOID, NAMEOID};
-	Datum values[] = {Int64GetDatum(decision->id), CStringGetTextDatum(decision->status),
-	                  decision->reason,
-	                  CStringGetDatum(GetUserNameFromId(GetSessionUserId(), false))};
-	char  nulls[] = {' ', ' ', decision->has_reason ? ' ' : 'n', ' '};
-	char *schema = pkpg_schema_of(fcinfo->flinfo->fn_oid);
-	char *query = psprintf("UPDATE %s.polyko_review SET status = $2, reason = $3, reviewer = $4,"
-	                       " reviewed_at = clock_timestamp()"
-	                       " WHERE id = $1 AND status = 'pending' RETURNING output",
-	                       quote_identifier(schema));
-	bool  is_null;
-	text *output = NULL;
+	NameData reviewer;
+	Oid      types[] = {INT8OID, TEXTOID, TEXTOID, NAMEOID};
+	Datum    values[] = {Int64GetDatum(decision->id), CStringGetTextDatum(decision->status),
+	                     decision->reason, NameGetDatum(&reviewer)};
+	char     nulls[] = {' ', ' ', decision->has_reason ? ' ' : 'n', ' '};
+	char    *schema = pkpg_schema_of(fcinfo->flinfo->fn_oid);
+	char    *query = psprintf("UPDATE %s.polyko_review SET status = $2, reason = $3, reviewer = $4,"
+	                             " reviewed_at = clock_timestamp()"
+	                             " WHERE id = $1 AND status = 'pending' RETURNING output",
+	                          quote_identifier(schema));
+	bool     is_null;
+	text    *output = NULL;
 
+	namestrcpy(&reviewer, GetUserNameFromId(GetSessionUserId(), false));
 	SPI_connect();
 	if (SPI_execute_with_args(query, lengthof(values), types, values, nulls, false, 0) !=
 	    SPI_OK_UPDATE_RETURNING)
