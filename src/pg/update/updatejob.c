@@ -48,9 +48,9 @@ pkpg_update_run(const PkpgUpdateSpec *spec)
 	job->context = CurrentMemoryContext;
 	job->batch = AllocSetContextCreate(job->context, "polyko_update batch", ALLOCSET_DEFAULT_SIZES);
 	pkpg_update_progress_begin(spec->relid);
-	error_context_stack = &callback;
 	PG_TRY();
 	{
+		error_context_stack = &callback; /* in here: PG_FINALLY() puts back what was before it */
 		walk(job);
 		error_context_stack = callback.previous;
 		say_result();
