@@ -160,6 +160,11 @@ SAVEPOINT s;
 FETCH 1 FROM c;
 ROLLBACK;
 
+-- that of the row whose turn it is comes at once: its arguments are evaluated once
+CREATE TABLE stops AS SELECT 'the' AS body, 0 AS n;
+SELECT polyko_generate(body || to_tsquery('english', body)::text, max_tokens => n) FROM stops;
+DROP TABLE stops;
+
 CREATE FUNCTION checked(id int) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
 	IF id = 4 THEN RAISE 'row 4'; END IF;

@@ -10,10 +10,10 @@
  * is read ahead.
  *
  * An error that reading ahead would raise too early waits: the row's call is made again when the
- * row is returned, and raises it then. Only errors of our own functions and of built-in ones are
- * caught so, since nothing else may be caught without a subtransaction; nothing is read behind such
- * a row. Where arguments run other functions, rows are read ahead only when all are asked for: the
- * statement fails then in any case.
+ * row is returned, and raises it then. That of the row whose turn it is doesn't wait. Only errors
+ * of our own functions and of built-in ones are caught so, since nothing else may be caught without
+ * a subtransaction; nothing is read behind such a row. Where arguments run other functions, rows
+ * are read ahead only when all are asked for: the statement fails then in any case.
  */
 #include "postgres.h"
 
@@ -77,6 +77,7 @@ static void            advance(BatchScan *scan, PkpgRow *row);
 static bool            ask(BatchScan *scan, PkpgRow *row);
 static bool            ask_or_wait(BatchScan *scan, PkpgRow *row);
 static bool            is_complete(const BatchScan *scan, const PkpgRow *row);
+static bool            is_due(const BatchScan *scan, const PkpgRow *row);
 static void            make_call(BatchScan *scan, PkpgRow *row);
 static void            load(BatchScan *scan, const PkpgRow *row);
 static void            eval_args(BatchScan *scan, const PkpgSite *site);
@@ -228,7 +229,7 @@ next_row(CustomScanState *node)
 			return no_row(scan);
 		if (is_complete(scan, row))
 			break;
-		if (row->has_failed && row->n_done == row->n_started)
+		if (row->has_failed && is_due(scan, row))
 			make_call(scan, row);
 		else
 			pkpg_step();
@@ -345,7 +346,7 @@ ask_or_wait(BatchScan *scan, PkpgRow *row)
 	PG_CATCH();
 	{
 		/* class 57: the session was told to stop */
-		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION)
+		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION || is_due(scan, row))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();
@@ -359,6 +360,13 @@ static bool
 is_complete(const BatchScan *scan, const PkpgRow *row)
 {
 	return row->n_done == scan->n_sites;
+}
+
+/* It is the row's turn, and the next thing to happen is the call of its site n_started. */
+static bool
+is_due(const BatchScan *scan, const PkpgRow *row)
+{
+	return row == pkpg_window_first(scan->window) && row->n_done == row->n_started;
 }
 
 /* The function itself, which raises the error that waits. If it does not, the row goes on. */
