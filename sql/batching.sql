@@ -175,6 +175,11 @@ CREATE DOMAIN checked_text AS text CHECK (checked(length(value)) IS NOT NULL);
 SELECT id, polyko_generate(repeat('가', id)::checked_text, max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
 DROP DOMAIN checked_text;
 DROP FUNCTION checked;
+-- built-in functions that run queries count as your own: nothing is read ahead of LIMIT
+CREATE VIEW shown AS SELECT 1 AS one;
+SELECT requests('SELECT polyko_generate(body || pg_get_viewdef(''shown''::regclass), max_tokens => 2) FROM many LIMIT 3');
+SELECT requests('SELECT polyko_generate(body || pg_get_viewdef(''shown''::regclass), max_tokens => 2) FROM many WHERE id <= 3');
+DROP VIEW shown;
 
 -- parameters that change; a prepared plan keeps its node, the setting still counts
 SELECT n.id, l.g = polyko_generate(n.body, max_tokens => 2) AS same

@@ -217,18 +217,23 @@ is_foreign_value(Node *node)
 	}
 }
 
+/* Built-in ones that run queries (table_to_xml) may run anything; none of them is parallel safe. */
 static bool
 is_foreign_function(Oid function, void *context)
 {
 	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Oid       language;
+	bool      is_safe;
 
 	(void) context;
 	if (!HeapTupleIsValid(row))
 		return true;
 	language = ((Form_pg_proc) GETSTRUCT(row))->prolang;
+	is_safe = ((Form_pg_proc) GETSTRUCT(row))->proparallel == PROPARALLEL_SAFE;
 	ReleaseSysCache(row);
-	return language != INTERNALlanguageId && (language != ClanguageId || !is_ours(function));
+	if (language == INTERNALlanguageId)
+		return !is_safe;
+	return language != ClanguageId || !is_ours(function);
 }
 
 static bool
