@@ -259,7 +259,7 @@ SELECT count(*) AS leaks FROM polyko_update_errors AS e WHERE e::text ~ '전화|
 -- more than rows can fail for: the job stops
 CREATE FUNCTION stop_with(state text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stop' USING ERRCODE = state; END $$;
 SELECT format('CALL polyko_update(%L, %L, %L, %L, on_error => %L)', 'fails', 'label', format('stop_with(%L)', state), 'id = 17', 'record')
-FROM unnest('{08006,25006,42501,42704,53200,53100,53400,57014,57P01,58030,58P01,XX001}'::text[]) AS state \gexec
+FROM unnest('{08006,0A000,25006,42501,42704,53200,53100,53400,57014,57P01,58030,58P01,HV002,XX001}'::text[]) AS state \gexec
 SELECT count(*) AS recorded FROM polyko_update_errors WHERE message ~ 'left out' AND sqlstate <> '22000';
 DELETE FROM polyko_update_errors;
 SELECT format('CALL polyko_update(%L, %L, %L, %L, on_error => %L)', 'fails', 'label', format('stop_with(%L)', state), 'id = 17', 'record')

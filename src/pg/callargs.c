@@ -299,7 +299,7 @@ pkpg_set_prompt(const PkpgInput *input, PkRequestSpec *spec)
 	if (tokens->n > 0)
 		return;
 	if (config->endoftext_id < 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		                errmsg("the model has no <|endoftext|> token to stand for an empty input"),
 		                errhint("Give an input that is not empty.")));
 	spec->tokens = &config->endoftext_id;

@@ -47,6 +47,8 @@ pkpg_is_of_row(int sqlstate)
 		case ERRCODE_OPERATOR_INTERVENTION:                 /* 57: cancel, shutdown */
 		case ERRCODE_CONNECTION_EXCEPTION:                  /* 08 */
 		case ERRCODE_INVALID_TRANSACTION_STATE:             /* 25 */
+		case ERRCODE_FEATURE_NOT_SUPPORTED:                 /* 0A: what the model is */
+		case ERRCODE_FDW_ERROR:                             /* HV: what its server is */
 			return false;
 		case ERRCODE_SYSTEM_ERROR: /* 58 */
 			return sqlstate == ERRCODE_SYSTEM_ERROR;
