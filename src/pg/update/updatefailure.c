@@ -3,8 +3,9 @@
  *    Errors of rows: which are, what may be said of them, and the table polyko_update_errors.
  *
  * Messages of PostgreSQL and of functions can hold what is in the row ("invalid input syntax for
- * type integer: ..."), so of them only the format is kept, without its values. Ours hold none; they
- * are known by their text domain (domain.h).
+ * type integer: ..."), so of them only the format is kept, without its values. Ours, which are
+ * known by their text domain (domain.h), are whole if their values are numbers or they come from
+ * core, which quotes no input; those with texts may quote an argument.
  */
 #include "postgres.h"
 
@@ -23,6 +24,7 @@
 #define N_ADD_ARGS 6
 
 static char *message_of(const ErrorData *error);
+static bool  is_without_text(const char *format);
 static void  append_format(StringInfo out, const char *format);
 static bool  says_something(const char *text);
 
@@ -87,7 +89,8 @@ message_of(const ErrorData *error)
 {
 	StringInfoData out;
 
-	if (error->domain != NULL && strcmp(error->domain, TEXTDOMAIN) == 0)
+	if (error->domain != NULL && strcmp(error->domain, TEXTDOMAIN) == 0 &&
+	    error->message_id != NULL && is_without_text(error->message_id))
 		return pstrdup(error->message);
 	initStringInfo(&out);
 	if (error->message_id != NULL)
@@ -97,6 +100,14 @@ message_of(const ErrorData *error)
 	if (error->constraint_name != NULL)
 		appendStringInfo(&out, " (constraint \"%s\")", error->constraint_name);
 	return out.data;
+}
+
+/* "%s" alone is a message of core. */
+static bool
+is_without_text(const char *format)
+{
+	return strcmp(format, "%s") == 0 ||
+	       (strstr(format, "%s") == NULL && strstr(format, "*s") == NULL);
 }
 
 /* A format of printf with "..." for each value. */
