@@ -171,6 +171,33 @@ BEGIN
 	RETURN id;
 END $$;
 SELECT id, polyko_generate(checked(id), max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
+-- a CTE is read as far as it is needed
+WITH g AS MATERIALIZED (SELECT id, polyko_generate(checked(id), max_tokens => 2) AS g FROM lengths) SELECT EXISTS (SELECT FROM g WHERE id = 3);
+-- a join, too
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+SELECT n.id FROM notes AS n WHERE n.id = 3 AND EXISTS (SELECT FROM (SELECT id, polyko_generate(checked(id), max_tokens => 2) AS g FROM lengths OFFSET 0) AS s WHERE s.id <= n.id AND s.g IS NOT NULL);
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
+-- what writes or returns all its rows reads all: eight calls of two tokens
+CREATE FUNCTION together(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE line text; n bigint;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || query LOOP
+		n := coalesce(n, substring(line FROM 'Model Steps: (\d+)')::bigint);
+	END LOOP;
+	RETURN n < 8;
+END $$;
+SELECT together('INSERT INTO answers (question) SELECT g FROM (SELECT polyko_generate(checked(id + 10), max_tokens => 2) AS g FROM lengths OFFSET 0) AS s');
+SELECT together('CREATE TABLE made AS SELECT polyko_generate(checked(id + 20), max_tokens => 2) FROM lengths');
+SELECT together('UPDATE answers SET answer = polyko_generate(checked(l.id + 30), max_tokens => 2) FROM lengths AS l WHERE l.id = answers.id');
+SELECT together('SELECT polyko_generate(checked(id + 40), max_tokens => 2) FROM (SELECT id FROM lengths ORDER BY random() FOR UPDATE) AS s');
+SELECT together('SELECT polyko_generate(checked(s.id + 50), max_tokens => 2) FROM (SELECT id FROM lengths ORDER BY random() LIMIT 8) AS s JOIN lengths USING (id)');
+SELECT together('SELECT polyko_generate(checked(id + 60), max_tokens => 2) FROM lengths LIMIT 8');
+DROP FUNCTION together;
+DROP TABLE made;
 CREATE DOMAIN checked_text AS text CHECK (checked(length(value)) IS NOT NULL);
 SELECT id, polyko_generate(repeat('가', id)::checked_text, max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
 DROP DOMAIN checked_text;

@@ -31,6 +31,7 @@ static void   upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo
                           RelOptInfo *output, void *extra);
 static bool   may_batch(const PlannerInfo *root);
 static bool   reads_all(const PlannerInfo *root);
+static bool   reads_all_of_it(const PlannerInfo *parent);
 static Path  *with_batches(PlannerInfo *root, RelOptInfo *rel, Path *path);
 static Path  *over(PlannerInfo *root, RelOptInfo *rel, Path *path, size_t size, size_t child_at);
 static Path  *over_all(PlannerInfo *root, Path *path, size_t size, size_t children_at);
@@ -84,9 +85,26 @@ static bool
 reads_all(const PlannerInfo *root)
 {
 	for (; root != NULL; root = root->parent_root)
-		if (root->tuple_fraction > 0 || root->parse->limitCount != NULL)
+		if (root->tuple_fraction > 0 || root->parse->limitCount != NULL ||
+		    (root->parent_root != NULL && !reads_all_of_it(root->parent_root)))
 			return false;
 	return true;
+}
+
+/*
+ * What a level does with the subquery that is planned for it now. A join may stop early, and so may
+ * WindowAgg when a condition on its number can't hold any more. CTEs and sublinks, which are read
+ * as far as they are needed, are planned before the level has relations.
+ */
+static bool
+reads_all_of_it(const PlannerInfo *parent)
+{
+	const Node *from = (const Node *) parent->parse->jointree;
+
+	while (IsA(from, FromExpr) && list_length(((const FromExpr *) from)->fromlist) == 1)
+		from = linitial(((const FromExpr *) from)->fromlist);
+	return IsA(from, RangeTblRef) && parent->simple_rel_array != NULL &&
+	       !parent->parse->hasWindowFuncs;
 }
 
 /* The path, or a copy with batches in it. */

@@ -15,7 +15,7 @@
 typedef struct PkpgBatchPlan
 {
 	List *calls;       /* FuncExpr: types and function only, their variables are the planner's */
-	bool  reads_all;   /* no LIMIT, no cursor that may be left early */
+	bool  reads_all;   /* no LIMIT, cursor or join that may be left early */
 	bool  is_built_in; /* arguments run nothing but the server's own functions and ours */
 } PkpgBatchPlan;
 
