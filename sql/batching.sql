@@ -208,6 +208,22 @@ SELECT requests('SELECT polyko_generate(body || pg_get_viewdef(''shown''::regcla
 SELECT requests('SELECT polyko_generate(body || pg_get_viewdef(''shown''::regclass), max_tokens => 2) FROM many WHERE id <= 3');
 DROP VIEW shown;
 
+-- rows that are not returned are not even read where that can be seen: numbers, locks
+CREATE SEQUENCE rows_read;
+CREATE FUNCTION read_for(query text, OUT answers bigint, OUT rows bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM setval('rows_read', 1, false);
+	EXECUTE 'SELECT count(g) FROM (' || query || ' LIMIT 3) AS t (g)' INTO answers;
+	SELECT last_value INTO rows FROM rows_read;
+END $$;
+SELECT * FROM read_for('SELECT polyko_generate(body, max_tokens => 2) FROM (SELECT body, nextval(''rows_read'') FROM many OFFSET 0) AS s');
+SELECT * FROM read_for('SELECT polyko_generate(body, max_tokens => 2) FROM many, LATERAL setval(''rows_read'', id)');
+SELECT * FROM read_for('SELECT polyko_generate(body, max_tokens => 2) FROM many WHERE (SELECT nextval(''rows_read'') + id) > 0');
+SELECT * FROM read_for('WITH w AS MATERIALIZED (SELECT body, nextval(''rows_read'') FROM many) SELECT polyko_generate(body, max_tokens => 2) FROM w');
+SELECT requests('SELECT polyko_generate(body, max_tokens => 2) FROM (SELECT body FROM many FOR UPDATE SKIP LOCKED) AS s LIMIT 3');
+DROP FUNCTION read_for;
+DROP SEQUENCE rows_read;
+
 -- parameters that change; a prepared plan keeps its node, the setting still counts
 SELECT n.id, l.g = polyko_generate(n.body, max_tokens => 2) AS same
 FROM notes AS n, LATERAL (SELECT polyko_generate(n.body, max_tokens => 2) AS g FROM many WHERE many.id <= n.id OFFSET 0) AS l

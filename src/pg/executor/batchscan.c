@@ -13,7 +13,8 @@
  * row is returned, and raises it then. That of the row whose turn it is doesn't wait. Only errors
  * of our own functions and of built-in ones are caught so, since nothing else may be caught without
  * a subtransaction; nothing is read behind such a row. Where arguments run other functions, rows
- * are read ahead only when all are asked for: the statement fails then in any case.
+ * are read ahead only when all are asked for: the statement fails then in any case. So are they
+ * where finding rows has effects that can be seen.
  */
 #include "postgres.h"
 
@@ -298,7 +299,7 @@ most_rows(const BatchScan *scan)
 		return 1;
 	if (scan->plan.reads_all && is_complete_run)
 		return MAX_ROWS;
-	if (!scan->plan.is_built_in)
+	if (!scan->plan.is_built_in || scan->plan.has_effects)
 		return 1;
 	return scan->n_returned < MAX_ROWS ? (size_t) scan->n_returned + 1 : MAX_ROWS;
 }

@@ -302,8 +302,9 @@ batch_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Li
 	scan->custom_plans = children;
 	scan->custom_exprs = args;
 	scan->custom_scan_tlist = (List *) without_rowid_vars((Node *) columns, root);
-	scan->custom_private = list_make3(copyObject(calls), lsecond(path->custom_private),
-	                                  makeBoolean(pkpg_is_built_in((Node *) args, calls)));
+	scan->custom_private = list_make4(copyObject(calls), lsecond(path->custom_private),
+	                                  makeBoolean(pkpg_is_built_in((Node *) args, calls)),
+	                                  makeBoolean(pkpg_has_effects(root)));
 	scan->methods = &pkpg_batch_scan_methods;
 	return &scan->scan.plan;
 }
@@ -337,5 +338,6 @@ pkpg_batch_plan(const CustomScan *scan)
 {
 	return (PkpgBatchPlan){.calls = linitial(scan->custom_private),
 	                       .reads_all = boolVal(lsecond(scan->custom_private)),
-	                       .is_built_in = boolVal(lthird(scan->custom_private))};
+	                       .is_built_in = boolVal(lthird(scan->custom_private)),
+	                       .has_effects = boolVal(lfourth(scan->custom_private))};
 }

@@ -17,6 +17,7 @@ typedef struct PkpgBatchPlan
 	List *calls;       /* FuncExpr: types and function only, their variables are the planner's */
 	bool  reads_all;   /* no LIMIT, cursor or join that may be left early */
 	bool  is_built_in; /* arguments run nothing but the server's own functions and ours */
+	bool  has_effects; /* finding rows may do what can be seen */
 } PkpgBatchPlan;
 
 extern void          pkpg_batchpath_init(void);

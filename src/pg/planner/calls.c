@@ -32,6 +32,9 @@ static bool  contains_walker(Node *node, void *call);
 static bool  ordered_walker(Node *node, void *context);
 static bool  is_ordered_function(Oid function, void *context);
 static bool  is_ordered_source(const Query *query);
+static bool  has_effects_in_cte(const PlannerInfo *root);
+static bool  effect_walker(Node *node, PlannerGlobal *glob);
+static bool  is_volatile(Oid function, void *context);
 static bool  foreign_walker(Node *node, void *given);
 static bool  is_foreign_value(Node *node);
 static bool  is_foreign_function(Oid function, void *context);
@@ -179,6 +182,73 @@ is_ordered_function(Oid function, void *is_output)
 {
 	return (function != F_NEXTVAL || is_output == NULL) &&
 	       func_volatile(function) == PROVOLATILE_VOLATILE;
+}
+
+bool
+pkpg_has_effects(const PlannerInfo *root)
+{
+	const Query *query = root->parse;
+	ListCell    *cell;
+
+	if (effect_walker((Node *) query->jointree, root->glob) ||
+	    effect_walker(query->havingQual, root->glob))
+		return true;
+	foreach (cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst(cell);
+
+		if (effect_walker((Node *) entry->subquery, root->glob) ||
+		    effect_walker((Node *) entry->functions, root->glob) ||
+		    effect_walker((Node *) entry->tablefunc, root->glob) ||
+		    effect_walker((Node *) entry->securityQuals, root->glob) ||
+		    (entry->rtekind == RTE_CTE && has_effects_in_cte(root)))
+			return true;
+	}
+	return false;
+}
+
+/* Any CTE the level may read. One that modifies data is run to its end in any case. */
+static bool
+has_effects_in_cte(const PlannerInfo *root)
+{
+	ListCell *cell;
+
+	for (; root != NULL; root = root->parent_root)
+		foreach (cell, root->parse->cteList)
+		{
+			Query *query = castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery);
+
+			if (query->commandType == CMD_SELECT && effect_walker((Node *) query, root->glob))
+				return true;
+		}
+	return false;
+}
+
+/* Subqueries are walked whether they are planned already (SubPlan) or not. */
+static bool
+effect_walker(Node *node, PlannerGlobal *glob)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return ((Query *) node)->rowMarks != NIL ||
+		       query_tree_walker((Query *) node, effect_walker, glob, 0);
+	if (IsA(node, SubPlan))
+	{
+		PlannerInfo *subroot = list_nth(glob->subroots, ((SubPlan *) node)->plan_id - 1);
+
+		if (effect_walker((Node *) subroot->parse, glob))
+			return true;
+	}
+	return check_functions_in_node(node, is_volatile, NULL) || IsA(node, NextValueExpr) ||
+	       expression_tree_walker(node, effect_walker, glob);
+}
+
+static bool
+is_volatile(Oid function, void *context)
+{
+	(void) context;
+	return func_volatile(function) == PROVOLATILE_VOLATILE;
 }
 
 bool

@@ -23,6 +23,13 @@ extern List *pkpg_find_calls(Node *expr, const List *given);
 /* True if the query level has a volatile function or returns sets: rows then keep their order. */
 extern bool pkpg_is_ordered(const Query *query);
 
+/*
+ * True if finding the level's rows may do what can be seen: a volatile function or a row lock below
+ * it, in a subquery, in a function of FROM, in a CTE. In such a query rows that are never returned
+ * must not be read.
+ */
+extern bool pkpg_has_effects(const PlannerInfo *root);
+
 /* True if evaluating expr, where given is computed, runs only the server's functions and ours. */
 extern bool pkpg_is_built_in(Node *expr, const List *given);
 
