@@ -66,7 +66,6 @@ pkpg_window_add(PkpgWindow *window, TupleTableSlot *slot)
 	dlist_push_tail(&window->rows, &row->node);
 	window->n_rows++;
 	grow(window, row, row->tuple->t_len);
-	window->stats.n_rows++;
 	return row;
 }
 

@@ -44,7 +44,6 @@ typedef struct PkpgRow
 
 typedef struct PkpgWindowStats
 {
-	uint64  n_rows;
 	uint64  n_asked; /* questions that the model was asked */
 	PkpgRun run;
 } PkpgWindowStats;

@@ -20,7 +20,6 @@
 #include "pg/guc.h"
 #include "pg/imagestore.h"
 #include "pg/modelcache.h"
-#include "pg/modelcache.h"
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
 
