@@ -51,7 +51,10 @@ ROLLBACK;
 } . memory('private');
 # what is kept for the next statement goes after a second without one
 my $rest = q{SELECT sum(cardinality(polyko_embed(repeat('영화 ', 200) || i))) FROM generate_series(1, 40) AS i;}
-  . memory('kept') . 'SELECT pg_sleep(1.5);' . memory('rested');
+  . memory('kept') . 'SELECT pg_sleep(1.5);' . memory('rested')
+  . q{BEGIN; DECLARE c CURSOR FOR SELECT polyko_generate_stream('영화', max_tokens => 400, min_tokens => 400);
+FETCH 399 FROM c \g /dev/null
+} . memory('open') . "CLOSE c;\n" . memory('closed') . "COMMIT;\n";
 my ($rc, $out, $err) = $node->psql('postgres', $round x $N_ROUNDS . $rest, on_error_stop => 0);
 my @private_kb = $out =~ /^private\|(\d+)$/mg;
 my @cancelled  = $err =~ /(canceling statement due to statement timeout)/g;
@@ -65,6 +68,9 @@ cmp_ok($private_kb[-1] - $private_kb[ $WARM_ROUNDS - 1 ], '<', $MAX_GROWTH_KB, '
 cmp_ok($private_kb[-1], '<', $SESSION_KB, 'and is below 64 MiB');
 my ($kept_kb, $rested_kb) = $out =~ /^kept\|(\d+)\n.*^rested\|(\d+)\n?/ms;
 cmp_ok($rested_kb, '<', $kept_kb - 2048, "a session at rest gives memory back ($kept_kb kB, then $rested_kb kB)");
+
+my ($open_kb, $closed_kb) = $out =~ /^open\|(\d+)\n.*^closed\|(\d+)\n?/ms;
+cmp_ok($closed_kb, '<', $open_kb - 1024, "a stream that is closed does so at once ($open_kb kB, then $closed_kb kB)");
 
 $node->stop;
 done_testing();

@@ -111,8 +111,8 @@ pk_engine_discard(const PkEngine *engine)
 void
 pk_engine_allow_kv(PkEngine *engine, size_t bytes)
 {
-	if (engine->budget.max_bytes < bytes)
-		engine->budget.max_bytes = bytes;
+	PK_ASSERT(bytes >= engine->budget.max_bytes);
+	engine->budget.max_bytes = bytes;
 }
 
 void

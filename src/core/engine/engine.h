@@ -43,7 +43,7 @@ void pk_engine_idle(PkEngine *engine);
 void pk_engine_rest(PkEngine *engine);
 void pk_engine_discard(const PkEngine *engine);
 
-/* Raise the upper bound of all KV blocks to at least so many bytes. */
+/* Raise the upper bound of all KV blocks. */
 void pk_engine_allow_kv(PkEngine *engine, size_t bytes);
 
 /* Let go of models that no request uses, and of what was kept for them. */

@@ -58,6 +58,7 @@ static bool   piece(void *request, size_t i, PkPiece *out);
 static size_t n_running(void);
 static void   engine_want(const PkModel *model);
 static size_t kv_bytes_for(const PkModel *model);
+static void   allow_kv(size_t bytes);
 static bool   is_same_config(const PkEngineConfig *a, const PkEngineConfig *b);
 static void   plan_release(void);
 static void   release(void *arg);
@@ -72,17 +73,13 @@ begin(const PkpgAsk *ask, void **out)
 {
 	PkRequestSpec spec = *ask->spec;
 	PkError       err = {0};
-	PkStatus      status;
 	Local        *local = palloc0(sizeof(Local)); /* goes with the context that frees the request */
 
 	is_resting = false;
 	plan_release();
 	engine_want(spec.model);
 	spec.cache_key = ask->role;
-	status = pk_engine_submit(engine, &spec, &local->request, &err);
-	if (status == PK_BAD_ARGUMENT && err.hint[0] == '\0')
-		pk_error_hint(&err, status, "Leave the argument out to get its default.");
-	pkpg_check(status, &err);
+	pkpg_check(pk_engine_submit(engine, &spec, &local->request, &err), &err);
 	local->steps_before = n_steps;
 	local->step_rows_before = n_step_rows;
 	*out = local;
@@ -94,6 +91,9 @@ free_request(void *request)
 {
 	pk_request_free(((Local *) request)->request);
 	n_alive--;
+	/* a stream that is closed by a message without a request: nothing else gives its memory back */
+	if (n_alive == 0 && !is_release_planned)
+		pk_engine_idle(engine);
 }
 
 static void
@@ -180,10 +180,13 @@ engine_want(const PkModel *model)
 	                         .max_batch_tokens = (size_t) pkpg_max_batch_tokens,
 	                         .kernels = kernels != NULL ? kernels : pkpg_kernels};
 
-	if (engine != NULL && n_alive > 0 && pkpg_kv_cache_size_kb <= 0)
-		pk_engine_allow_kv(engine,
-		                   wanted.kv_cache_bytes); /* another model, with a larger context */
-	if (engine != NULL && (n_alive > 0 || is_same_config(&wanted, &engine_config)))
+	if (engine != NULL && n_alive > 0)
+	{
+		if (pkpg_kv_cache_size_kb <= 0)
+			allow_kv(wanted.kv_cache_bytes);
+		return;
+	}
+	if (engine != NULL && is_same_config(&wanted, &engine_config))
 		return;
 	pk_engine_destroy(engine);
 	engine = NULL;
@@ -192,6 +195,16 @@ engine_want(const PkModel *model)
 	engine_config.kernels = NULL; /* the setting's memory may change */
 	if (kernels == NULL)
 		kernels = MemoryContextStrdup(TopMemoryContext, pkpg_kernels);
+}
+
+/* Another model beside those at work may have a larger context. */
+static void
+allow_kv(size_t bytes)
+{
+	if (bytes <= engine_config.kv_cache_bytes)
+		return;
+	pk_engine_allow_kv(engine, bytes);
+	engine_config.kv_cache_bytes = bytes;
 }
 
 /* The kernels are left out: they never change. */
