@@ -30,6 +30,7 @@ static void test_stream(void);
 static void test_back_pressure(void);
 static void test_drop(void);
 static void test_long_step(void);
+static void around_a_long_step(Server *server, Client *client, Answer *answers, uint64_t whole_us);
 static void test_garbage(void);
 static void test_config(void);
 static void test_model_memory(void);
@@ -418,10 +419,39 @@ test_long_step(void)
 	   (double) (pk_clock_us() - begin_us) / 1e6);
 	ok(until(&server, is_free) < FREE_US, "and all is free");
 	answers_free(answers, N_LONG + 1);
+	around_a_long_step(&server, &client, answers, whole_us);
 	free(answers);
 	client_close(&client);
 	client_close(&other);
 	server_stop(&server);
+}
+
+/* What ends in a step that is given up is answered, and what arrives in a step is looked at. */
+static void
+around_a_long_step(Server *server, Client *client, Answer *answers, uint64_t whole_us)
+{
+	const char   *image;
+	PkRequestSpec short_spec = any_spec(4, &image);
+	PkRequestSpec long_spec = embed_spec(&long_prompt, long_prompt.n - N_LONG);
+	int           patience_ms = (int) (whole_us / 1000) + 20000;
+
+	short_spec.max_tokens = 1;
+	short_spec.sample.min_tokens = 1;
+	submit(client, 1, tiny, &long_spec, false);
+	submit(client, 0, image, &short_spec, false); /* the model that came last is computed first */
+	usleep((useconds_t) (whole_us / N_LONG / 3));
+	drop(client, 1);
+	ok(receive(client, answers, 1, patience_ms) && answers[0].has_ended,
+	   "the end of a request is told though its step was given up");
+	ok(until(server, is_free) < FREE_US, "then all is free");
+	answers_free(answers, 1);
+
+	submit(client, 0, tiny, &long_spec, false);
+	usleep((useconds_t) (whole_us / N_LONG / 3));
+	submit(client, 1, image, &short_spec, false);
+	ok(receive(client, answers, 2, patience_ms) && answers[1].has_ended,
+	   "a request that came within the last step of another is computed");
+	answers_free(answers, 2);
 }
 
 /* Whether the server hangs up after these bytes. */
@@ -643,6 +673,7 @@ test_paused_holds_nobody(void)
 	const char   *image;
 	PkRequestSpec of_small = any_spec(4, &image);
 	Answer       *answers = calloc(3, sizeof(Answer));
+	Answer        own[2] = {0};
 	Server        server;
 	Client        idle, waiting, other;
 
@@ -652,7 +683,7 @@ test_paused_holds_nobody(void)
 	waiting = client_connect(&server);
 	other = client_connect(&server);
 	submit(&idle, 0, tiny, &spec, true);
-	while (answers[0].n_pieces < AHEAD && !receive(&idle, answers, 1, 2000))
+	while (own[0].n_pieces < AHEAD && !receive(&idle, own, 1, 2000))
 		continue;
 	submit(&waiting, 0, small, &of_small, false);
 	ok(!receive(&waiting, answers + 1, 1, 500),
@@ -660,6 +691,11 @@ test_paused_holds_nobody(void)
 	spec.max_tokens = 5;
 	submit(&other, 0, tiny, &spec, false);
 	ok(receive(&other, answers + 2, 1, 10000), "requests of the model that is there go by");
+	submit(&idle, 1, small, &of_small, false);
+	(void) receive(&idle, own, 2, 2000);
+	ok(own[1].has_failed && own[1].error.status == PK_NO_MEMORY && !own[0].has_failed,
+	   "a session that would wait for its own stream is told");
+	answers_free(own, 2);
 	client_close(&idle);
 	ok(receive(&waiting, answers + 1, 1, QUIET_MS) && answers[1].has_ended,
 	   "it is served when the stream has gone");
