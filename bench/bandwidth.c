@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "timing.h"
 
 #define N_BYTES ((size_t) 2 << 30)
 #define RUNS 9
@@ -27,23 +28,6 @@ typedef struct Part
 	pthread_barrier_t *barrier;
 	Words              sum;
 } Part;
-
-static int
-compare(const void *a, const void *b)
-{
-	double x = *(const double *) a, y = *(const double *) b;
-
-	return (x > y) - (x < y);
-}
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
-}
 
 /* Four sums, so that additions don't wait for one another. */
 static void *

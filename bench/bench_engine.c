@@ -13,9 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/engine/engine.h"
+
+#include "timing.h"
 
 #define MAX_ROWS 4096
 #define MAX_GAPS ((size_t) 1 << 16)
@@ -44,9 +45,6 @@ static size_t run_gaps(const Bench *bench, PkRequest *until, double *gaps);
 static void   report_gaps(const char *name, double *gaps, size_t n);
 static PkRequest *submit(const Bench *bench, const Row *row);
 static void       step(const Bench *bench);
-static void       must(PkStatus status, const PkError *err);
-static double     seconds(void);
-static int        compare(const void *a, const void *b);
 
 int
 main(int argc, char **argv)
@@ -228,31 +226,4 @@ step(const Bench *bench)
 	PkError err;
 
 	must(pk_engine_step(bench->engine, NULL, &err), &err);
-}
-
-static void
-must(PkStatus status, const PkError *err)
-{
-	if (status == PK_OK)
-		return;
-	fprintf(stderr, "bench_engine: %s\n", err->text);
-	exit(1);
-}
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	double x = *(const double *) a;
-	double y = *(const double *) b;
-
-	return (x > y) - (x < y);
 }

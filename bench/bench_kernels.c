@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/base/alloc.h"
 #include "core/base/rng.h"
 #include "core/base/threads.h"
 #include "core/kernels/kernels.h"
+
+#include "timing.h"
 
 #define N_ROWS 8192
 #define N_COLS 2048
@@ -70,15 +71,6 @@ static void   bench_products(Bench *bench, PkQuant quant);
 static void   bench_attention(Bench *bench);
 static bool   is_asked(const char *tier, int argc, char **argv);
 
-static void
-must(PkStatus status, const PkError *err)
-{
-	if (status == PK_OK)
-		return;
-	fprintf(stderr, "%s\n", err->text);
-	exit(1);
-}
-
 static void *
 pages(size_t size_bytes)
 {
@@ -87,15 +79,6 @@ pages(size_t size_bytes)
 
 	must(pk_pages_alloc(size_bytes, &memory, &err), &err);
 	return memory;
-}
-
-static double
-now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 int
@@ -224,15 +207,15 @@ make_cache(Bench *bench)
 static double
 measure(Bench *bench, PkTileFn fn, Job *job, size_t n_tiles, size_t n_threads)
 {
-	double best = INFINITY, end = now_s() + MEASURE_S;
+	double best = INFINITY, end = seconds() + MEASURE_S;
 	int    n = 0;
 
-	while (n++ < 1 || now_s() < end)
+	while (n++ < 1 || seconds() < end)
 	{
-		double begin = now_s();
+		double begin = seconds();
 
 		(void) pk_pool_run(bench->pools[n_threads - 1], fn, job, n_tiles, NULL);
-		best = fmin(best, now_s() - begin);
+		best = fmin(best, seconds() - begin);
 	}
 	return best;
 }

@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/base/alloc.h"
 #include "core/pii/pii.h"
+
+#include "timing.h"
 
 #define RUNS 7
 #define HOSTILE_BYTES 1000000
@@ -38,15 +39,6 @@ static const char *const hostile[] = {"7",
                                       "ᄀ",
                                       "(02) ",
                                       "110-123-456789 가"};
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
-}
 
 static void
 measure(const char *name, const char *text, size_t len)

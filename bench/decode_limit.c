@@ -1,8 +1,10 @@
 /*
  * decode_limit.c
- *    How near the decode of one sequence is to the speed of memory: by turns a few tokens are
- * decoded and as many bytes as a token needs are read from the same mapped image by the same number
- * of threads. What other guests of the machine do to memory meets both alike.
+ *    How near the decode of one sequence is to the speed of memory.
+ *
+ * By turns a few tokens are decoded, and as many bytes as a token needs are read from the same
+ * mapped image by the same number of threads: what other guests of the machine do to memory meets
+ * both alike.
  *
  * Usage: decode_limit IMAGE [TOKENS]      (96)
  */
@@ -13,10 +15,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "core/base/threads.h"
 #include "core/engine/engine.h"
+
+#include "timing.h"
 
 #define KV_BYTES ((size_t) 1 << 30)
 #define N_PROMPT 8
@@ -37,9 +40,6 @@ static void       read_tile(void *arg, size_t thread, size_t tile);
 static double     read_all(PkPool *pool, Weights *weights);
 static double     decode_some(PkEngine *engine, size_t n);
 static PkRequest *submit(PkEngine *engine, PkModel *model, size_t n_new);
-static void       must(PkStatus status, const PkError *err);
-static double     seconds(void);
-static int        compare(const void *a, const void *b);
 
 int
 main(int argc, char **argv)
@@ -147,31 +147,4 @@ submit(PkEngine *engine, PkModel *model, size_t n_new)
 
 	must(pk_engine_submit(engine, &spec, &request, &err), &err);
 	return request;
-}
-
-static void
-must(PkStatus status, const PkError *err)
-{
-	if (status == PK_OK)
-		return;
-	fprintf(stderr, "decode_limit: %s\n", err->text);
-	exit(1);
-}
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	double x = *(const double *) a;
-	double y = *(const double *) b;
-
-	return (x > y) - (x < y);
 }

@@ -10,11 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/kernels/kernels.h"
 #include "core/kernels/tiers.h"
 #include "core/kernels/vnni_tile.h"
+
+#include "timing.h"
 
 #if defined(__x86_64__)
 
@@ -23,15 +24,6 @@
 #define ROUNDS 200
 #define RUNS 50
 #define MAX_THREADS 256
-
-static double
-seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double) now.tv_sec + (double) now.tv_nsec * 1e-9;
-}
 
 /* The tile of gemm_q8 with nothing left but products and their loads: all of K is one group. */
 PK_TARGET_VNNI static void

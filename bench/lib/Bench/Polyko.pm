@@ -107,8 +107,7 @@ sub measure_rows
 }
 
 # Many short texts: embedding in one batch (an argument of an aggregate would go row by row), and the
-# tokenizer alone. The longer table makes the tokenizer's
-# statement long against the round trip.
+# tokenizer alone. The longer table makes the tokenizer's statement long against the round trip.
 sub measure_texts
 {
 	my ($self, $record) = @_;
