@@ -8,6 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
+private=/private # in a tree: the directory of the clone
 n_passed=0 n_failed=0 n_skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -47,17 +48,19 @@ tree_check() {
 	in_tree "$tree" env POLYKO_NO_SETUP=1 "$@" scripts/check.sh $stages
 }
 
-# Run a command in a tree, in a fresh copy of the clone at /root/polyko (a home only root reads).
+# Run a command in a tree, in a fresh copy of the clone under a directory that only root reads, as a home
+# may be.
 in_tree() {
 	local tree=$1 dir
 	shift
 	scripts/trees.sh make "$tree"
-	dir=${POLYKO_CACHE:-/var/cache/polyko}/$tree/root/polyko
+	dir=${POLYKO_CACHE:-/var/cache/polyko}/$tree$private/polyko
 	rm -rf "$dir"
 	mkdir -p "$dir"
+	chmod 700 "${dir%/polyko}"
 	tar --exclude=./.git --exclude=./build --exclude=./dist --exclude='*.o' --exclude='*.d' \
 		--exclude='*.so' -cf - . | tar -C "$dir" -xf -
-	scripts/trees.sh run "$tree" sh -c 'cd /root/polyko && exec "$@"' sh "$@"
+	scripts/trees.sh run "$tree" sh -c 'cd "$0/polyko" && exec "$@"' "$private" "$@"
 }
 
 # Why trees can't be used here; nothing if they can.
