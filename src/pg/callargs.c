@@ -124,8 +124,7 @@ check_max_tokens(int32 max_tokens)
 static void
 read_sample(FunctionCallInfo fcinfo, PkRequestSpec *spec)
 {
-	PkError  err = {0};
-	PkStatus status;
+	PkError err = {0};
 
 	pkpg_not_null(fcinfo, ARG_TEMPERATURE, "temperature");
 	pkpg_not_null(fcinfo, ARG_TOP_K, "top_k");
@@ -139,10 +138,7 @@ read_sample(FunctionCallInfo fcinfo, PkRequestSpec *spec)
 	                                .repetition_penalty = PG_GETARG_FLOAT4(ARG_REPETITION_PENALTY),
 	                                .min_tokens = PG_GETARG_INT32(ARG_MIN_TOKENS),
 	                                .seed = (uint64_t) PG_GETARG_INT64(ARG_SEED)};
-	status = pk_sample_params_check(&spec->sample, &err);
-	if (status != PK_OK)
-		pk_error_hint(&err, status, "Leave the argument out to get its default.");
-	pkpg_check(status, &err);
+	pkpg_check(pk_sample_params_check(&spec->sample, &err), &err);
 	if (spec->sample.min_tokens > spec->max_tokens)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		                errmsg("min_tokens is %d, it must not be above max_tokens (%d)",

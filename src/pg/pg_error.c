@@ -48,6 +48,8 @@ default_hint(PkStatus status)
 {
 	switch (status)
 	{
+		case PK_BAD_ARGUMENT:
+			return "Leave the argument out to get its default.";
 		case PK_NO_FILE:
 			return "Check the option path of the model's server, and that its files are there.";
 		case PK_NO_PERMISSION:

@@ -124,8 +124,7 @@ void
 pkpg_requests_remove(bool is_ahead)
 {
 	PkpgBackend *mine = pkpg_my_backend();
-
-	bool is_shared = mine != NULL;
+	bool         is_shared = mine != NULL;
 
 	if (!is_shared)
 		mine = &local;

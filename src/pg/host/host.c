@@ -23,7 +23,7 @@ struct PkpgRequest
 	Oid             role;
 	bool            is_counted; /* among the requests of its role */
 	bool            is_ahead;
-	bool            was_counted, was_told;
+	bool            was_told;
 	size_t          n_read;
 	char            model[NAMEDATALEN];
 };
@@ -212,9 +212,6 @@ count(PkpgRequest *held)
 	PkpgAnswer  answer = {0};
 	PkpgOutcome outcome = PKPG_CANCELLED;
 
-	if (held->was_counted)
-		return;
-	held->was_counted = true;
 	if (held->host->has_failed(held->request))
 		outcome = PKPG_FAILED;
 	else if (held->host->is_done(held->request))

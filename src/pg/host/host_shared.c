@@ -195,14 +195,8 @@ check(const void *request)
 		         errmsg("the engine program of polyko was lost while it computed this request"),
 		         errhint("It is started again; run the statement again. The server's log says "
 		                 "how it ended.")));
-	if (!remote->has_failed)
-		return;
-
-	PkError error = remote->error;
-
-	if (error.status == PK_BAD_ARGUMENT && error.hint[0] == '\0')
-		pk_error_hint(&error, error.status, "Leave the argument out to get its default.");
-	pkpg_raise(error.status, &error);
+	if (remote->has_failed)
+		pkpg_raise(remote->error.status, &remote->error);
 }
 
 static void

@@ -31,6 +31,8 @@ typedef struct PkpgUpdateJob
 
 	HTAB *moved; /* see movedkeys.h */
 
+	int64 rows_done, rows_failed, rows_locked; /* of the batches that are committed */
+
 	/* Of the batch. */
 	PkpgUpdateSql sql;
 	Datum       **rows; /* keys of the rows that are locked */

@@ -22,9 +22,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "pg/stats/progress.h"
 #include "pg/update/updatebatch.h"
 #include "pg/update/updatejob.h"
-#include "pg/updateprogress.h"
 
 static void       walk(PkpgUpdateJob *job);
 static bool       prepare(PkpgUpdateJob *job);
@@ -34,8 +34,8 @@ static Relation   open_target(const PkpgUpdateSpec *spec);
 static void       check_kind(Relation rel);
 static AttrNumber find_column(const PkpgUpdateSpec *spec, Relation rel);
 static void       warn_of_children(Relation rel);
-static void       say_result(void);
-static void       error_context(void *job);
+static void       say_result(const PkpgUpdateJob *job);
+static void       error_context(void *arg);
 
 void
 pkpg_update_run(const PkpgUpdateSpec *spec)
@@ -47,17 +47,17 @@ pkpg_update_run(const PkpgUpdateSpec *spec)
 	job->spec = spec;
 	job->context = CurrentMemoryContext;
 	job->batch = AllocSetContextCreate(job->context, "polyko_update batch", ALLOCSET_DEFAULT_SIZES);
-	pkpg_update_progress_begin(spec->relid);
+	pkpg_progress_update(spec->relid);
 	PG_TRY();
 	{
 		error_context_stack = &callback; /* in here: PG_FINALLY() puts back what was before it */
 		walk(job);
 		error_context_stack = callback.previous;
-		say_result();
+		say_result(job);
 	}
 	PG_FINALLY();
 	{
-		pkpg_update_progress_end();
+		pkpg_progress_end();
 	}
 	PG_END_TRY();
 }
@@ -122,7 +122,10 @@ static void
 commit(PkpgUpdateJob *job)
 {
 	SPI_commit();
-	pkpg_update_progress_add(job->n_done, job->n_failed, job->n_locked);
+	job->rows_done += job->n_done;
+	job->rows_failed += job->n_failed;
+	job->rows_locked += job->n_locked;
+	pkpg_progress_rows((uint64) job->n_done, (uint64) job->n_failed, (uint64) job->n_locked);
 	EnsurePortalSnapshotExists();
 }
 
@@ -189,24 +192,21 @@ warn_of_children(Relation rel)
 }
 
 static void
-say_result(void)
+say_result(const PkpgUpdateJob *job)
 {
-	const PkpgUpdateProgress *at = pkpg_update_progress();
-
 	ereport(
 		NOTICE,
-		(errmsg("polyko_update: %lld done, %lld locked, %lld failed", (long long) at->rows_done,
-	            (long long) at->rows_locked, (long long) at->rows_failed),
-	     at->rows_failed > 0 ? errhint("polyko_update_errors says which failed, and why.") : 0));
+		(errmsg("polyko_update: %lld done, %lld locked, %lld failed", (long long) job->rows_done,
+	            (long long) job->rows_locked, (long long) job->rows_failed),
+	     job->rows_failed > 0 ? errhint("polyko_update_errors says which failed, and why.") : 0));
 }
 
 static void
-error_context(void *job)
+error_context(void *arg)
 {
-	const PkpgUpdateProgress *at = pkpg_update_progress();
-	const char               *relation = ((const PkpgUpdateJob *) job)->relation;
+	const PkpgUpdateJob *job = arg;
 
-	if (at != NULL && relation != NULL)
-		errcontext("polyko_update of %s, rows done before, which stay: %lld", relation,
-		           (long long) at->rows_done);
+	if (job->relation != NULL)
+		errcontext("polyko_update of %s, rows done before, which stay: %lld", job->relation,
+		           (long long) job->rows_done);
 }
