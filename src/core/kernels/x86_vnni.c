@@ -149,24 +149,6 @@ TILE(q4, 6)
 static const TileFn tiles_q8[] = {tile_q8_1, tile_q8_2, tile_q8_3, tile_q8_4, tile_q8_5, tile_q8_6};
 static const TileFn tiles_q4[] = {tile_q4_1, tile_q4_2, tile_q4_3, tile_q4_4, tile_q4_5, tile_q4_6};
 
-static Next next_of(const Panel *panel, size_t tile, size_t n_tiles);
-
-/* All tokens, in tiles of nearly equal size. */
-static void
-panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
-{
-	size_t n_tokens = g->acts->n_tokens;
-	size_t n_tiles = (n_tokens + PK_PANEL_TOKENS - 1) / PK_PANEL_TOKENS;
-
-	for (size_t i = 0; i < n_tiles; i++)
-	{
-		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
-		Next   next = next_of(panel, i, n_tiles);
-
-		tiles[end - begin - 1](g, panel, begin, &next);
-	}
-}
-
 /*
  * The last four tiles of a panel prefetch the four blocks of the next stretch, the first block
  * last; where there are fewer tiles, the first ones take two.
@@ -185,6 +167,22 @@ next_of(const Panel *panel, size_t tile, size_t n_tiles)
 		return (Next){panel->next + block * panel->block_bytes, 0};
 	block += left - (n_last - n_twice);
 	return (Next){panel->next + block * panel->block_bytes, panel->block_bytes};
+}
+
+/* All tokens, in tiles of nearly equal size. */
+static void
+panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
+{
+	size_t n_tokens = g->acts->n_tokens;
+	size_t n_tiles = (n_tokens + PK_PANEL_TOKENS - 1) / PK_PANEL_TOKENS;
+
+	for (size_t i = 0; i < n_tiles; i++)
+	{
+		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
+		Next   next = next_of(panel, i, n_tiles);
+
+		tiles[end - begin - 1](g, panel, begin, &next);
+	}
 }
 
 /* The next stretch of this panel, or the first of the next; the one at hand after the last row. */

@@ -214,8 +214,10 @@ pk_jobs_start_waiting(PkServer *server)
 	}
 }
 
-/* When nothing is computed, by streams that wait until the session reads on: it can't while it
- * waits. */
+/*
+ * When nothing is computed, by streams that wait until the session reads on, which it can't do
+ * while it waits itself.
+ */
 static bool
 session_holds_model(const PkSession *session)
 {
