@@ -211,9 +211,9 @@ check_set(const char *path)
 int
 main(int argc, char **argv)
 {
-	static const char *const sets[] = {"test/pii/labelled.tsv", "test/pii/adversary.tsv",
+	static const char *const sets[] = {"test/pii/labelled.tsv",   "test/pii/adversary.tsv",
 	                                   "test/pii/adversary2.tsv", "test/pii/adversary3.tsv",
-	                                   "test/pii/adversary4.tsv"};
+	                                   "test/pii/adversary4.tsv", "test/pii/adversary5.tsv"};
 
 	for (int i = 1; i < argc; i++)
 		check_set(argv[i]);
