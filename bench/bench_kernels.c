@@ -168,16 +168,20 @@ make_acts(Bench *bench, PkQuant quant)
 	float  *x = pages((size_t) MAX_TOKENS * N_COLS * sizeof(float));
 	PkActs *acts = &bench->acts[quant];
 
-	*acts = (PkActs){.n_cols = N_COLS, .x = x, .x_stride = N_COLS, .n_groups = n_groups};
+	*acts = (PkActs){.n_cols = N_COLS,
+	                 .x = x,
+	                 .x_stride = N_COLS,
+	                 .n_groups = n_groups,
+	                 .q_stride = N_COLS + PK_ALIGNMENT};
 	for (size_t i = 0; i < (size_t) MAX_TOKENS * N_COLS; i++)
 		x[i] = (float) pk_rng_uniform(2, i) - 0.5f;
 	if (group == 1)
 		return;
-	acts->q = pages((size_t) MAX_TOKENS * N_COLS);
+	acts->q = pages((size_t) MAX_TOKENS * acts->q_stride);
 	acts->scale = pages(MAX_TOKENS * n_groups * sizeof(float));
 	acts->sum = pages(MAX_TOKENS * n_groups * sizeof(int32_t));
 	for (size_t t = 0; t < MAX_TOKENS; t++)
-		bench->kernels.quantize(x + t * N_COLS, N_COLS, group, acts->q + t * N_COLS,
+		bench->kernels.quantize(x + t * N_COLS, N_COLS, group, acts->q + t * acts->q_stride,
 		                        acts->scale + t * n_groups, acts->sum + t * n_groups);
 }
 
@@ -309,7 +313,7 @@ product_tile(void *arg, size_t thread, size_t tile)
 	acts.x += t0 * acts.x_stride;
 	if (acts.q != NULL)
 	{
-		acts.q += t0 * N_COLS;
+		acts.q += t0 * acts.q_stride;
 		acts.scale += t0 * acts.n_groups;
 		acts.sum += t0 * acts.n_groups;
 	}

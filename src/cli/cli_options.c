@@ -88,7 +88,7 @@ cli_usage(FILE *out)
 	      "Options of all commands:\n"
 	      "  -q, --quantization Q       f32, f16, q8 or q4 for a directory (q8)\n"
 	      "  -t, --threads N            threads (the processors this process may use)\n"
-	      "      --kernels TIER         scalar, avx2, avx512, vnni, neon (the best)\n"
+	      "      --kernels TIER         scalar, avx2, avx512, vnni, amx, neon (the best)\n"
 	      "      --kv-cache MB          most memory of keys and values (2048)\n"
 	      "      --max-batch-tokens N   tokens of one step (by time)\n"
 	      "  -o, --output IMAGE         convert: the image to write\n"

@@ -47,10 +47,10 @@ pkpg_guc_init(void)
 	DefineCustomStringVariable("polyko.kernels", "CPU tier of the kernels, for tests.",
 	                           "auto takes the best; fixed at the first use in a process.",
 	                           &pkpg_kernels, "auto", PGC_SUSET, 0, check_kernels, NULL, NULL);
-	DefineCustomIntVariable("polyko.kv_cache_size", "Memory for keys and values of running texts.",
-	                        "-1 is 2GB in the engine program; in a backend 256MB or one full context.",
-	                        &pkpg_kv_cache_size_kb, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL,
-	                        NULL, NULL);
+	DefineCustomIntVariable(
+		"polyko.kv_cache_size", "Memory for keys and values of running texts.",
+		"-1 is 2GB in the engine program; in a backend 256MB or one full context.",
+		&pkpg_kv_cache_size_kb, -1, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("polyko.max_batch_tokens", "Most tokens computed in one step.",
 	                        "0 lets the engine choose by time.", &pkpg_max_batch_tokens, 0, 0,
 	                        65536, PGC_SIGHUP, 0, NULL, NULL, NULL);

@@ -43,7 +43,7 @@ sub same_in_every_tier
 	{
 		my $wanted = answers($model, '-c polyko.kernels=scalar');
 
-		foreach my $tier ('auto', 'avx2', 'avx512', 'vnni', 'neon')
+		foreach my $tier ('auto', 'avx2', 'avx512', 'vnni', 'amx', 'neon')
 		{
 		  SKIP:
 			{

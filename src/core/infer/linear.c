@@ -27,7 +27,7 @@ typedef struct LinearWork
 
 static LinearWork plan_tiles(const PkCompute *compute, const PkLinear *linear);
 static void       linear_tile(void *arg, size_t thread, size_t tile);
-static PkActs     acts_slice(const PkActs *acts, PkQuant quant, size_t t0, size_t n_tokens);
+static PkActs     acts_slice(const PkActs *acts, size_t t0, size_t n_tokens);
 static void       product(const LinearWork *work, const PkGemm *gemm, size_t block_begin,
                           size_t block_end);
 static void       finish_rows(const LinearWork *work, const PkGemm *gemm, size_t row_begin,
@@ -89,7 +89,7 @@ linear_tile(void *arg, size_t thread, size_t tile)
 	if (end > work->n_blocks)
 		end = work->n_blocks;
 
-	PkActs acts = acts_slice(linear->acts, linear->w->quant, t0, n_tokens);
+	PkActs acts = acts_slice(linear->acts, t0, n_tokens);
 	PkGemm gemm = {.w = linear->w,
 	               .acts = &acts,
 	               .bias = linear->bias,
@@ -107,7 +107,7 @@ linear_tile(void *arg, size_t thread, size_t tile)
 }
 
 static PkActs
-acts_slice(const PkActs *acts, PkQuant quant, size_t t0, size_t n_tokens)
+acts_slice(const PkActs *acts, size_t t0, size_t n_tokens)
 {
 	PkActs slice = *acts;
 	size_t group_row = t0 * acts->n_groups;
@@ -116,7 +116,7 @@ acts_slice(const PkActs *acts, PkQuant quant, size_t t0, size_t n_tokens)
 	slice.x = acts->x + t0 * acts->x_stride;
 	if (acts->n_groups > 0)
 	{
-		slice.q = acts->q + group_row * pk_quant_group(quant);
+		slice.q = acts->q + t0 * acts->q_stride;
 		slice.scale = acts->scale + group_row;
 		slice.sum = acts->sum + group_row;
 	}
@@ -187,6 +187,6 @@ pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant
 	if (acts->n_groups == 0)
 		return;
 	kernels->quantize(acts->x + t * acts->x_stride, acts->n_cols, group,
-	                  acts->q + t * acts->n_groups * group, acts->scale + t * acts->n_groups,
+	                  acts->q + t * acts->q_stride, acts->scale + t * acts->n_groups,
 	                  acts->sum + t * acts->n_groups);
 }

@@ -18,11 +18,12 @@ typedef struct Cut
 	bool   is_overflow;
 } Cut;
 
-static bool  fits(const PkWorkspace *space, const PkWorkShape *shape);
-static void  lay_out(PkWorkspace *space, Cut *cut);
-static void  lay_out_threads(PkWorkspace *space, Cut *cut);
-static void  lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols);
-static void *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
+static bool   fits(const PkWorkspace *space, const PkWorkShape *shape);
+static void   lay_out(PkWorkspace *space, Cut *cut);
+static void   lay_out_threads(PkWorkspace *space, Cut *cut);
+static void   lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols);
+static size_t row_stride(size_t n_items, size_t item_bytes);
+static void  *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
 
 PkStatus
 pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError *err)
@@ -72,10 +73,10 @@ lay_out(PkWorkspace *space, Cut *cut)
 	const PkWorkShape *shape = &space->shape;
 	size_t             n_tokens = shape->n_tokens;
 
-	space->e_stride = pk_round_up(shape->hidden, PK_LANES);
-	space->f_stride = pk_round_up(shape->ffn, PK_LANES);
-	space->qkv_stride = pk_round_up(3 * shape->hidden, PK_LANES);
-	space->v_stride = pk_round_up(shape->vocab, PK_LANES);
+	space->e_stride = row_stride(shape->hidden, sizeof(float));
+	space->f_stride = row_stride(shape->ffn, sizeof(float));
+	space->qkv_stride = row_stride(3 * shape->hidden, sizeof(float));
+	space->v_stride = row_stride(shape->vocab, sizeof(float));
 
 	space->x = take(cut, n_tokens, space->e_stride, sizeof(float));
 	space->normed = take(cut, n_tokens, space->e_stride, sizeof(float));
@@ -99,7 +100,8 @@ lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols)
 {
 	size_t k_pad = pk_round_up(n_cols, MAX_GROUP);
 
-	acts->q = take(cut, n_rows, k_pad, sizeof(int8_t));
+	acts->q_stride = row_stride(k_pad, sizeof(int8_t));
+	acts->q = take(cut, n_rows, acts->q_stride, sizeof(int8_t));
 	acts->scale = take(cut, n_rows, k_pad / MIN_GROUP, sizeof(float));
 	acts->sum = take(cut, n_rows, k_pad / MIN_GROUP, sizeof(int32_t));
 }
@@ -124,6 +126,19 @@ lay_out_threads(PkWorkspace *space, Cut *cut)
 		thread->v_blocks = take(cut, 1, n_keys / PK_KV_BLOCK, sizeof(void *));
 		thread->row = take(cut, 1, space->e_stride, sizeof(float));
 	}
+}
+
+/*
+ * Items from a row to the next: an odd number of cache lines. Rows whose lines are a power of two
+ * apart share few sets of a cache, and a kernel that takes many tokens side by side would push its
+ * own lines out.
+ */
+static size_t
+row_stride(size_t n_items, size_t item_bytes)
+{
+	size_t per_line = PK_ALIGNMENT / item_bytes, n_lines = (n_items + per_line - 1) / per_line;
+
+	return (n_lines | 1) * per_line;
 }
 
 static void *

@@ -2,13 +2,18 @@
  * cpu.c
  *    What the processor and the system together can do. Never compiled with wide instructions.
  */
+#define _GNU_SOURCE
 #include "core/kernels/kernels.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define XCR0_YMM 0x06 /* SSE and AVX state are saved by the system */
 #define XCR0_ZMM 0xe6 /* and mask registers and ZMM */
+#define XCR0_TILES 0x60000
+#define CPUID_AMX (1u << 24 | 1u << 25) /* leaf 7, EDX: AMX-TILE, AMX-INT8 */
 
 static uint64_t
 saved_state(void)
@@ -17,6 +22,15 @@ saved_state(void)
 
 	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
 	return (uint64_t) high << 32 | low;
+}
+
+/* Linux gives tile registers to a process that asks for them, since 5.16. */
+static bool
+may_use_tiles(void)
+{
+	const int request_permission = 0x1023, tile_data = 18;
+
+	return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
 uint32_t
@@ -40,6 +54,9 @@ pk_cpu_features(void)
 		features |= PK_CPU_AVX512;
 	if ((features & PK_CPU_AVX512) != 0 && (ecx7 & bit_AVX512VNNI) != 0)
 		features |= PK_CPU_VNNI;
+	if ((features & PK_CPU_VNNI) != 0 && (edx & CPUID_AMX) == CPUID_AMX &&
+	    (saved & XCR0_TILES) == XCR0_TILES && may_use_tiles())
+		features |= PK_CPU_AMX;
 	return features;
 }
 

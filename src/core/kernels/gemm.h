@@ -57,8 +57,7 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 	for (size_t j = 0; j < acts->n_groups; j++)
 	{
 		const uint8_t *group = block + j * PK_Q8_GROUP_BYTES;
-		const int8_t  *q = acts->q + (t0 * acts->n_groups + j) * PK_Q8_GROUP;
-		size_t         q_stride = acts->n_groups * PK_Q8_GROUP;
+		const int8_t  *q = acts->q + t0 * acts->q_stride + j * PK_Q8_GROUP;
 		size_t         at = t0 * acts->n_groups + j;
 		PkV16          w_scale;
 		PkI16          dot[PK_TILE_TOKENS];
@@ -73,7 +72,7 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 #pragma GCC unroll 8
 			for (size_t t = 0; t < n; t++)
 				dot[t] = quad(dot[t], group + PK_Q8_SCALE_BYTES + i * PK_LANES * PK_QUAD,
-				              q + t * q_stride + i * PK_QUAD);
+				              q + t * acts->q_stride + i * PK_QUAD);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
 			y[t] = y[t] + __builtin_convertvector(dot[t], PkV16) * w_scale *
@@ -99,8 +98,7 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 	for (size_t j = 0; j < acts->n_groups; j++)
 	{
 		const uint8_t *group = block + j * PK_Q4_GROUP_BYTES;
-		const int8_t  *q = acts->q + (t0 * acts->n_groups + j) * PK_Q4_GROUP;
-		size_t         q_stride = acts->n_groups * PK_Q4_GROUP;
+		const int8_t  *q = acts->q + t0 * acts->q_stride + j * PK_Q4_GROUP;
 		size_t         at = t0 * acts->n_groups + j;
 		PkV16          w_scale = load16(group);
 		PkI16          dot[PK_TILE_TOKENS];
@@ -130,7 +128,7 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 		for (size_t i = 0; i < PK_Q4_GROUP / PK_QUAD; i++)
 #pragma GCC unroll 8
 			for (size_t t = 0; t < n; t++)
-				dot[t] = quad(dot[t], wide[i], q + t * q_stride + i * PK_QUAD);
+				dot[t] = quad(dot[t], wide[i], q + t * acts->q_stride + i * PK_QUAD);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
 			y[t] = y[t] + __builtin_convertvector(dot[t], PkV16) * w_scale *

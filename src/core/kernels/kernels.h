@@ -39,6 +39,7 @@ typedef struct PkActs
 	size_t       x_stride;
 	size_t       n_groups; /* K_pad / group */
 	int8_t      *q;        /* (T, K_pad), in [-127, 127] */
+	size_t       q_stride; /* bytes, at least K_pad */
 	float       *scale;    /* (T, n_groups); x is about q * scale */
 	int32_t     *sum;      /* (T, n_groups): sum of q over the group, for offset weights */
 } PkActs;
@@ -122,7 +123,8 @@ enum
 	PK_CPU_AVX2 = 1 << 0,   /* with FMA and F16C, and the system saves YMM */
 	PK_CPU_AVX512 = 1 << 1, /* F, BW, VL, DQ, and the system saves ZMM */
 	PK_CPU_VNNI = 1 << 2,   /* AVX512_VNNI */
-	PK_CPU_NEON = 1 << 3    /* with FP16 conversion, always there on arm64 */
+	PK_CPU_NEON = 1 << 3,   /* with FP16 conversion, always there on arm64 */
+	PK_CPU_AMX = 1 << 4     /* AMX-INT8, and the system lets this process use tiles */
 };
 
 uint32_t pk_cpu_features(void);

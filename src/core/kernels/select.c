@@ -9,9 +9,7 @@
 static const PkKernels *const tiers[] = {
 	&pk_kernels_scalar,
 #if defined(__x86_64__)
-	&pk_kernels_avx2,
-	&pk_kernels_avx512,
-	&pk_kernels_vnni,
+	&pk_kernels_avx2,   &pk_kernels_avx512, &pk_kernels_vnni, &pk_kernels_amx,
 #elif defined(__aarch64__)
 	&pk_kernels_neon,
 #endif

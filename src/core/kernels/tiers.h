@@ -12,6 +12,7 @@ extern const PkKernels pk_kernels_scalar;
 extern const PkKernels pk_kernels_avx2;
 extern const PkKernels pk_kernels_avx512;
 extern const PkKernels pk_kernels_vnni;
+extern const PkKernels pk_kernels_amx;
 #elif defined(__aarch64__)
 extern const PkKernels pk_kernels_neon;
 #endif

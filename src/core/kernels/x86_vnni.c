@@ -102,8 +102,8 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	PkV16         y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
 	PkTile        tile = {.w = panel->data,
 	                      .w_stride = panel->block_bytes,
-	                      .q = acts->q + (t0 * acts->n_groups + panel->first_group) * panel->group,
-	                      .q_stride = acts->n_groups * panel->group,
+	                      .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
+	                      .q_stride = acts->q_stride,
 	                      .n_groups = panel->n_groups,
 	                      .meta = meta,
 	                      .y = (float *) y,

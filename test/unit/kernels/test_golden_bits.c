@@ -92,6 +92,7 @@ run_product(const PkKernels *k, PkQuant quant, size_t n_rows, size_t n_cols, siz
 	                 .x = x,
 	                 .x_stride = n_cols,
 	                 .n_groups = n_groups,
+	                 .q_stride = n_groups * group,
 	                 .q = room(n_tokens * n_groups * group),
 	                 .scale = room(n_tokens * n_groups * sizeof(float)),
 	                 .sum = room(n_tokens * n_groups * sizeof(int32_t))};

@@ -107,6 +107,7 @@ test_masks(void)
 	masked(PK_CPU_AVX2, "avx2", "AVX2 gives avx2");
 	masked(PK_CPU_AVX2 | PK_CPU_AVX512, "avx512", "and AVX-512 avx512");
 	masked(PK_CPU_AVX2 | PK_CPU_AVX512 | PK_CPU_VNNI, "vnni", "and VNNI vnni");
+	masked(PK_CPU_AVX2 | PK_CPU_AVX512 | PK_CPU_VNNI | PK_CPU_AMX, "amx", "and AMX amx");
 	masked(PK_CPU_AVX512 | PK_CPU_VNNI, "scalar", "no tier without the one below");
 	masked(PK_CPU_AVX2 | PK_CPU_VNNI, "avx2", "VNNI alone is of no use");
 	is_int(pk_kernels_select(PK_CPU_AVX2 | PK_CPU_AVX512, "vnni", &kernels, &err), PK_UNSUPPORTED,

@@ -14,10 +14,11 @@
 #define MAX_N 1040
 #define MAX_T 20
 #define MAX_ROWS 80
-#define PANEL_ROWS 128 /* two panels */
+#define PANEL_ROWS 128  /* two panels */
+#define MANY_TOKENS 530 /* more than a range of x86_amx.c */
 
 #define TOL_F16 2e-3     /* 11-bit weights, sums of up to 1,023 products */
-#define TOL_PANEL 1e-2   /* sums of 4200 products of floats */
+#define TOL_PANEL 1e-2   /* sums of up to 4200 products of floats */
 #define TOL_NORM 2e-5    /* float sums of 1,023 items */
 #define TOL_ELEMENT 3e-7 /* a few units in the last place near 1 */
 
@@ -76,12 +77,13 @@ gemm_agrees(PkQuant quant, const PkKernels *tier, Shape s, double *worst)
 	fill(bias, s.n_rows, -1, 1);
 	passed &= pk_matrix_pack(quant, packed, s.n_rows, s.n_cols, 0, s.n_rows, w, &bad, &bad);
 	acts.n_groups = n_groups;
-	acts.q = room(s.n_tokens * n_groups * group);
+	acts.q_stride = n_groups * group + PK_ALIGNMENT;
+	acts.q = room(s.n_tokens * acts.q_stride);
 	acts.scale = room(s.n_tokens * n_groups * sizeof(float));
 	acts.sum = room(s.n_tokens * n_groups * sizeof(int32_t));
 	if (quant != PK_QUANT_F16)
 		for (size_t t = 0; t < s.n_tokens; t++)
-			tier->quantize(x + t * s.n_cols, s.n_cols, group, acts.q + t * n_groups * group,
+			tier->quantize(x + t * s.n_cols, s.n_cols, group, acts.q + t * acts.q_stride,
 			               acts.scale + t * n_groups, acts.sum + t * n_groups);
 
 	PkGemm g = {.w = &m, .acts = &acts, .bias = bias, .y = want, .y_stride = s.n_rows};
@@ -109,7 +111,7 @@ gemm_agrees(PkQuant quant, const PkKernels *tier, Shape s, double *worst)
 			for (size_t k = 0; k < s.n_cols; k++)
 				sum += (double) row[k] * (quant == PK_QUANT_F16
 				                              ? (double) x[t * s.n_cols + k]
-				                              : (double) acts.q[t * n_groups * group + k] *
+				                              : (double) acts.q[t * acts.q_stride + k] *
 				                                    acts.scale[t * n_groups + k / group]);
 			*worst = fmax(*worst, fabs(sum - want[t * s.n_rows + i]));
 		}
@@ -136,6 +138,28 @@ test_products(const PkKernels *tier)
 		ok(passed, "%s: products with %s weights have the scalar tier's bits", tier->name,
 		   pk_quant_name(quants[i]));
 		is_near(worst, 0, TOL_F16, "and are near the product in double precision");
+	}
+}
+
+/* Tiles of 32, 16 and fewer tokens, several ranges of groups and of tokens, rows in no panel. */
+static void
+test_many_tokens(const PkKernels *tier)
+{
+	static const PkQuant quants[] = {PK_QUANT_Q8, PK_QUANT_Q4};
+	static const Shape   shapes[] = {{32, 128, 17},  {32, 160, 32},   {40, 2200, 33},
+	                                 {64, 544, 47},  {32, 33, 48},    {96, 1100, 63},
+	                                 {47, 2048, 64}, {32, 1024, 100}, {72, 2300, MANY_TOKENS}};
+
+	for (size_t i = 0; i < PK_LENGTH(quants); i++)
+	{
+		bool   passed = true;
+		double worst = 0;
+
+		for (size_t k = 0; k < PK_LENGTH(shapes); k++)
+			passed &= gemm_agrees(quants[i], tier, shapes[k], &worst);
+		ok(passed, "%s: many tokens with %s weights have them, too", tier->name,
+		   pk_quant_name(quants[i]));
+		is_near(worst, 0, TOL_PANEL, "and are near the product in double precision");
 	}
 }
 
@@ -469,6 +493,7 @@ main(void)
 		test_quantize(&tier);
 		test_products(&tier);
 		test_panels(&tier);
+		test_many_tokens(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
 		test_many_queries(&tier);

@@ -1,0 +1,273 @@
+/*
+ * x86_amx.c
+ *    AMX: the products of q8 and q4 with more tokens than a step of decode has.
+ *
+ * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h). A stretch
+ * of groups of a panel is widened to signed bytes on the stack, where it serves all tokens of a
+ * range; y of a panel stays there, too, so that rows that lie far apart in memory are touched once.
+ * Fewer tokens, and rows that fill no panel, take the way of vnni. The sums are the same in both.
+ */
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "core/kernels/gemm.h"
+
+#include "core/kernels/amx_tile.h"
+#include "core/kernels/tiers.h"
+
+#define TARGET PK_TARGET_VNNI
+#define RANGE_TOKENS 512
+/* Groups of q8 that are widened at a time. Of q4: PK_LANES, as many as have their scales loaded. */
+#define STRETCH_GROUPS 8
+/* With 16 sequences or fewer a step waits for memory, and vnni prefetches better. */
+#define MIN_TOKENS (PK_AMX_ROWS + 1)
+
+/* What ldtilecfg reads. */
+typedef struct TileConfig
+{
+	uint8_t  palette, start_row, zero[14];
+	uint16_t row_bytes[16];
+	uint8_t  n_rows[16];
+} TileConfig;
+
+/* The shapes of the tiles: n_rows tokens, a group of inputs or 64 of them. */
+TARGET static void
+configure(size_t n_rows, size_t group)
+{
+	size_t     row_bytes = group < PK_AMX_BYTES ? group : PK_AMX_BYTES;
+	TileConfig config = {.palette = 1};
+
+	for (size_t i = 0; i < 8; i++)
+	{
+		config.row_bytes[i] = (uint16_t) (i == 4 || i == 5 ? row_bytes : PK_AMX_BYTES);
+		config.n_rows[i] = (uint8_t) (i >= 6 ? row_bytes / PK_QUAD : n_rows);
+	}
+	__asm__ volatile("ldtilecfg %0" : : "m"(config) : "memory");
+}
+
+#define CHUNK(name, n, group)                                        \
+	TARGET static __attribute__((noinline)) void name(PkAmxChunk *c) \
+	{                                                                \
+		pk_amx_chunk(c, n, group);                                   \
+	}
+CHUNK(chunk_q8_32, 32, PK_Q8_GROUP)
+CHUNK(chunk_q8_16, 16, PK_Q8_GROUP)
+CHUNK(chunk_q8, c->n_tokens, PK_Q8_GROUP)
+CHUNK(chunk_q4_32, 32, PK_Q4_GROUP)
+CHUNK(chunk_q4_16, 16, PK_Q4_GROUP)
+CHUNK(chunk_q4, c->n_tokens, PK_Q4_GROUP)
+
+/* Groups of one of the blocks of a panel as the tiles take them: signed bytes, float scales. */
+TARGET PK_INLINE void
+widen_q8(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
+{
+	const __m512i offset = _mm512_set1_epi8((char) PK_Q8_OFFSET);
+	const size_t  bytes = PK_Q8_GROUP * PK_LANES;
+
+	for (size_t j = 0; j < n_groups; j++)
+	{
+		uint8_t *weights = out + PK_AMX_SCALES + block * bytes;
+
+		_mm512_store_si512(out + block * PK_Q8_SCALE_BYTES, _mm512_loadu_si512(group));
+#pragma GCC unroll 8
+		for (size_t i = 0; i < bytes; i += PK_AMX_BYTES)
+			_mm512_store_si512(
+				weights + i,
+				_mm512_xor_si512(offset, _mm512_loadu_si512(group + PK_Q8_SCALE_BYTES + i)));
+		group += PK_Q8_GROUP_BYTES;
+		out += PK_AMX_GROUP_BYTES(PK_Q8_GROUP);
+	}
+}
+
+TARGET PK_INLINE void
+widen_q4(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
+{
+	const __m512i low = _mm512_set1_epi8(15), offset = _mm512_set1_epi8(PK_Q4_OFFSET);
+
+	for (size_t j = 0; j < n_groups; j++)
+	{
+		uint8_t *weights = out + PK_AMX_SCALES + block * PK_Q4_GROUP * PK_LANES;
+
+		_mm512_store_ps(out + block * PK_Q8_SCALE_BYTES,
+		                _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
+#pragma GCC unroll 4
+		for (size_t p = 0; p < PK_Q4_PIECES; p++)
+		{
+			__m512i piece = _mm512_loadu_si512(group + PK_Q4_SCALE_BYTES + p * PK_Q4_PIECE_BYTES);
+			__m512i even = _mm512_and_si512(piece, low),
+					odd = _mm512_and_si512(_mm512_srli_epi16(piece, 4), low);
+
+			_mm512_store_si512(weights + 2 * p * PK_Q4_PIECE_BYTES, _mm512_sub_epi8(even, offset));
+			_mm512_store_si512(weights + (2 * p + 1) * PK_Q4_PIECE_BYTES,
+			                   _mm512_sub_epi8(odd, offset));
+		}
+		group += PK_Q4_GROUP_BYTES;
+		out += PK_AMX_GROUP_BYTES(PK_Q4_GROUP);
+	}
+}
+
+/* What a call keeps on its stack: some 140 kB. */
+typedef struct Scratch
+{
+	PkAmxChunk chunk;
+	PkV16      y[RANGE_TOKENS][PK_AMX_BLOCKS];
+	float      scale[RANGE_TOKENS][PK_LANES];
+	uint8_t    w[STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP)];
+} Scratch;
+
+/* Tokens [t0, t0 + n_tokens) of a call, and groups [j0, j1) of the reduction. */
+typedef struct Range
+{
+	size_t t0, n_tokens;
+	size_t j0, j1;
+} Range;
+
+/* The scales of the activations of a range, a row of PK_LANES groups a token. */
+TARGET static void
+load_scales(const PkActs *acts, const Range *range, float (*out)[PK_LANES])
+{
+	const float    *scale = acts->scale + range->t0 * acts->n_groups + range->j0;
+	const __mmask16 mask = (__mmask16) ((1u << (range->j1 - range->j0)) - 1);
+
+	for (size_t t = 0; t < range->n_tokens; t++)
+		_mm512_store_ps(out[t], _mm512_maskz_loadu_ps(mask, scale + t * acts->n_groups));
+}
+
+/* y before a range: nothing yet, or what the ranges before gave. */
+TARGET static void
+load_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCKS])
+{
+	const float *from = g->y + range->t0 * g->y_stride + row;
+
+	if (range->j0 == 0)
+		memset(y, 0, range->n_tokens * sizeof(y[0]));
+	else
+		for (size_t t = 0; t < range->n_tokens; t++)
+			memcpy(y[t], from + t * g->y_stride, sizeof(y[0]));
+}
+
+TARGET static void
+store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCKS])
+{
+	float *to = g->y + range->t0 * g->y_stride + row;
+
+	if (range->j1 == g->acts->n_groups && g->bias != NULL)
+	{
+		PkV16 first = pk_v_load(g->bias + row), second = pk_v_load(g->bias + row + PK_LANES);
+
+		for (size_t t = 0; t < range->n_tokens; t++)
+		{
+			y[t][0] += first;
+			y[t][1] += second;
+		}
+	}
+	for (size_t t = 0; t < range->n_tokens; t++)
+		memcpy(to + t * g->y_stride, y[t], sizeof(y[0]));
+}
+
+/* A stretch of groups from j of a panel, for the tokens of a range. */
+TARGET PK_INLINE void
+stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
+{
+	const size_t  group = is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP;
+	const PkActs *acts = g->acts;
+	PkAmxChunk   *c = &s->chunk;
+	size_t        n_rows = 0; /* of the tiles, as they are configured */
+
+	c->w = s->w;
+	c->q_stride = acts->q_stride;
+	for (size_t t = 0; t < range->n_tokens; t += c->n_tokens)
+	{
+		size_t rest = range->n_tokens - t, rows = rest < PK_AMX_ROWS ? rest : PK_AMX_ROWS;
+		size_t n = rest < PK_AMX_TOKENS ? rows : PK_AMX_TOKENS;
+
+		if (rows != n_rows)
+			configure(rows, group);
+		n_rows = rows;
+		c->n_tokens = n;
+		c->q = acts->q + (range->t0 + t) * acts->q_stride + j * group;
+		c->scale = (const float(*)[PK_LANES])(s->scale[t] + (j - range->j0));
+		c->y = s->y + t;
+		if (is_q8)
+			(n == PK_AMX_TOKENS ? chunk_q8_32 : n == PK_AMX_ROWS ? chunk_q8_16 : chunk_q8)(c);
+		else
+			(n == PK_AMX_TOKENS ? chunk_q4_32 : n == PK_AMX_ROWS ? chunk_q4_16 : chunk_q4)(c);
+	}
+}
+
+/* A panel for the tokens and groups of a range. */
+TARGET PK_INLINE void
+panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
+{
+	const size_t group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
+	const size_t most = is_q8 ? STRETCH_GROUPS : PK_LANES;
+	const size_t block_bytes = g->acts->n_groups * group_bytes;
+
+	load_y(g, range, block * PK_LANES, s->y);
+	for (size_t j = range->j0; j < range->j1; j += s->chunk.n_groups)
+	{
+		const uint8_t *w = (const uint8_t *) g->w->data + block * block_bytes + j * group_bytes;
+
+		s->chunk.n_groups = range->j1 - j < most ? range->j1 - j : most;
+		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+			(is_q8 ? widen_q8 : widen_q4)(s->w, b, w + b * block_bytes, s->chunk.n_groups);
+		stretch(g, range, j, s, is_q8);
+	}
+	store_y(g, range, block * PK_LANES, s->y);
+}
+
+/* The whole panels of row blocks [begin, end); gives the block after them. */
+TARGET PK_INLINE size_t
+panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
+{
+	size_t                 n_groups = g->acts->n_groups, n_tokens = g->acts->n_tokens;
+	Range                  range;
+	PK_ALIGNED(64) Scratch s;
+
+	if (end * PK_LANES > g->w->n_rows)
+		end = g->w->n_rows / PK_LANES;
+	end -= (end - begin) % PK_AMX_BLOCKS;
+	for (range.t0 = 0; range.t0 < n_tokens; range.t0 += range.n_tokens)
+	{
+		range.n_tokens = n_tokens - range.t0 < RANGE_TOKENS ? n_tokens - range.t0 : RANGE_TOKENS;
+		for (range.j0 = 0; range.j0 < n_groups; range.j0 = range.j1)
+		{
+			range.j1 = n_groups - range.j0 < PK_LANES ? n_groups : range.j0 + PK_LANES;
+			load_scales(g->acts, &range, s.scale);
+			for (size_t b = begin; b < end; b += PK_AMX_BLOCKS)
+				panel(g, &range, b, &s, is_q8);
+		}
+	}
+	__asm__ volatile("tilerelease" : : : "memory");
+	return end;
+}
+
+TARGET static void
+gemm_q8(const PkGemm *g, size_t begin, size_t end)
+{
+	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
+		begin = panels(g, begin, end, true);
+	if (begin < end)
+		pk_kernels_vnni.gemm_q8(g, begin, end);
+}
+
+TARGET static void
+gemm_q4(const PkGemm *g, size_t begin, size_t end)
+{
+	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
+		begin = panels(g, begin, end, false);
+	if (begin < end)
+		pk_kernels_vnni.gemm_q4(g, begin, end);
+}
+
+const PkKernels pk_kernels_amx = {
+	.name = "amx",
+	.needs = PK_CPU_AVX2 | PK_CPU_AVX512 | PK_CPU_VNNI | PK_CPU_AMX,
+	.gemm_q8 = gemm_q8,
+	.gemm_q4 = gemm_q4,
+};
+
+#else
+typedef int PkEmptyUnit;
+#endif
