@@ -15,7 +15,7 @@
 
 static PkStatus model_find(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err);
 static PkStatus model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err);
-static void     models_drop_unused(PkEngine *engine);
+static void     models_drop_unused(PkEngine *engine, const PkModel *only);
 static PkStatus check_kv(const PkEngine *engine, const PkRequestSpec *spec,
                          const PkEngineModel *model, PkError *err);
 static PkStatus session_find(PkEngine *engine, uint64_t id, PkEngineSession **out, PkError *err);
@@ -77,7 +77,7 @@ pk_engine_idle(PkEngine *engine)
 	pk_pool_destroy(engine->pool);
 	engine->pool = NULL;
 	pk_workspace_free(&engine->space);
-	models_drop_unused(engine);
+	models_drop_unused(engine, NULL);
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 		pk_kv_cache_trim(model->cache);
 }
@@ -116,9 +116,9 @@ pk_engine_allow_kv(PkEngine *engine, size_t bytes)
 }
 
 void
-pk_engine_forget_unused(PkEngine *engine)
+pk_engine_forget(PkEngine *engine, const PkModel *model)
 {
-	models_drop_unused(engine);
+	models_drop_unused(engine, model);
 }
 
 PkStatus
@@ -188,14 +188,15 @@ model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
 	return PK_OK;
 }
 
+/* only NULL: all that no request uses. */
 static void
-models_drop_unused(PkEngine *engine)
+models_drop_unused(PkEngine *engine, const PkModel *only)
 {
 	for (PkEngineModel **link = &engine->models; *link != NULL;)
 	{
 		PkEngineModel *model = *link;
 
-		if (model->n_requests > 0)
+		if (model->n_requests > 0 || (only != NULL && model->model != only))
 		{
 			link = &model->next;
 			continue;

@@ -46,8 +46,8 @@ void pk_engine_discard(const PkEngine *engine);
 /* Raise the upper bound of all KV blocks. */
 void pk_engine_allow_kv(PkEngine *engine, size_t bytes);
 
-/* Let go of models that no request uses, and of what was kept for them. */
-void pk_engine_forget_unused(PkEngine *engine);
+/* Let go of a model and of what was kept for it, if no request uses it. */
+void pk_engine_forget(PkEngine *engine, const PkModel *model);
 
 typedef enum PkPooling
 {

@@ -12,7 +12,7 @@
 /* Requests in a report; the rest is counted only. */
 #define MAX_ACTIVITIES ((size_t) 512)
 
-static void       tell_model(void *arg, bool is_loaded, const PkServedModelInfo *info);
+static void       tell_model(void *arg, bool is_loaded, const PkServedModel *model);
 static uint32_t   n_served(const PkServer *server);
 static void       fill_models(const PkServer *server, PkServedModelInfo *models);
 static size_t     fill_activities(const PkServer *server, PkActivity *out, size_t n_room);
@@ -27,14 +27,14 @@ pk_report_models_to(PkServer *server)
 
 /* A model that goes is let go of by the engine, too. */
 static void
-tell_model(void *arg, bool is_loaded, const PkServedModelInfo *info)
+tell_model(void *arg, bool is_loaded, const PkServedModel *model)
 {
 	PkServer *server = arg;
 
-	(void) pk_message_send(&server->control, is_loaded ? PK_MSG_LOADED : PK_MSG_UNLOADED, info,
-	                       sizeof(*info), NULL);
+	(void) pk_message_send(&server->control, is_loaded ? PK_MSG_LOADED : PK_MSG_UNLOADED,
+	                       &model->info, sizeof(model->info), NULL);
 	if (!is_loaded)
-		pk_engine_forget_unused(server->engine);
+		pk_engine_forget(server->engine, model->model);
 }
 
 /* Without memory the report is left out; the next one comes. */

@@ -212,5 +212,5 @@ static void
 tell(const PkServedModels *models, bool is_loaded, const PkServedModel *model)
 {
 	if (models->tell != NULL)
-		models->tell(models->tell_arg, is_loaded, &model->info);
+		models->tell(models->tell_arg, is_loaded, model);
 }

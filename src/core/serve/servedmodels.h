@@ -26,7 +26,7 @@ typedef struct PkServedModels
 	uint64_t       max_bytes; /* 0: no limit */
 	uint64_t       bytes;     /* mapped */
 	/* Told of each model that was mapped or goes; may be NULL. */
-	void (*tell)(void *arg, bool is_loaded, const PkServedModelInfo *info);
+	void (*tell)(void *arg, bool is_loaded, const PkServedModel *model);
 	void *tell_arg;
 } PkServedModels;
 

@@ -463,10 +463,13 @@ test_idle(void)
 	model = golden_model("test/golden/neox-seq", PK_QUANT_Q8);
 	run_rows(engine, 1, 80, KEY, &n_reused);
 	is_int((long long) n_reused, 0, "another model has its own");
+	pk_engine_forget(engine, model);
+	pk_engine_stats(engine, &stats);
+	is_int((long long) stats.kv_cached_bytes, (long long) kept_bytes, "which go with it");
 	pk_model_release(model);
 	model = first;
 	run_rows(engine, 1, 80, KEY, &n_reused);
-	is_int((long long) n_reused, 80, "and leaves those of the first alone");
+	is_int((long long) n_reused, 80, "and leave those of the first alone");
 
 	PkRequestSpec spec = {.kind = PK_REQUEST_EMBED,
 	                      .model = model,
@@ -475,10 +478,10 @@ test_idle(void)
 	                      .layer = -1};
 	PkRequest    *alive = golden_run(engine, &spec);
 
-	pk_engine_forget_unused(engine);
+	pk_engine_forget(engine, model);
 	pk_engine_stats(engine, &stats);
 	is_int((long long) stats.kv_cached_bytes, (long long) kept_bytes,
-	       "forgotten is a model that no request uses");
+	       "a model that a request uses is not forgotten");
 	pk_request_free(alive);
 	pk_engine_idle(engine);
 	pk_engine_stats(engine, &stats);

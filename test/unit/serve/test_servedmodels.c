@@ -23,10 +23,10 @@ static void test_expire(void);
 static void test_missing(void);
 
 static void
-told(void *arg, bool is_loaded, const PkServedModelInfo *info)
+told(void *arg, bool is_loaded, const PkServedModel *model)
 {
 	(void) arg;
-	n_loaded += is_loaded && info->bytes > 0;
+	n_loaded += is_loaded && model->info.bytes > 0;
 	n_unloaded += !is_loaded;
 }
 
