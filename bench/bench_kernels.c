@@ -90,7 +90,7 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < MAX_THREADS; i++)
 		must(pk_pool_create(i + 1, &bench.pools[i], &err), &err);
 	bench.y = pages((size_t) MAX_TOKENS * N_ROWS * sizeof(float));
-	must(pk_kernels_select(pk_cpu_features(), NULL, &bench.kernels, &err), &err);
+	must(pk_kernels_select(pk_cpu_claim(), NULL, &bench.kernels, &err), &err);
 	for (PkQuant quant = PK_QUANT_F16; quant < PK_N_QUANT; quant++)
 	{
 		make_weights(&bench, quant);
@@ -107,7 +107,7 @@ main(int argc, char **argv)
 		const char *tier = pk_kernels_tier_name(i);
 
 		if (!is_asked(tier, argc, argv) ||
-		    pk_kernels_select(pk_cpu_features(), tier, &bench.kernels, &err) != PK_OK)
+		    pk_kernels_select(pk_cpu_claim(), tier, &bench.kernels, &err) != PK_OK)
 			continue;
 		bench_products(&bench, PK_QUANT_Q8);
 		bench_products(&bench, PK_QUANT_Q4);
@@ -121,7 +121,7 @@ main(int argc, char **argv)
 		const char *tier = pk_kernels_tier_name(i);
 
 		if (is_asked(tier, argc, argv) &&
-		    pk_kernels_select(pk_cpu_features(), tier, &bench.kernels, &err) == PK_OK)
+		    pk_kernels_select(pk_cpu_claim(), tier, &bench.kernels, &err) == PK_OK)
 			bench_attention(&bench);
 	}
 	for (size_t i = 0; i < MAX_THREADS; i++)

@@ -15,7 +15,7 @@ main() {
 	make_work
 	find_checkpoint
 	build
-	export BENCH_THREADS=${BENCH_THREADS:-$(nproc)}
+	export BENCH_THREADS=${BENCH_THREADS:-$(nproc)} BENCH_KERNELS=${BENCH_KERNELS:-auto}
 	if [ "${1:-}" = serve ]; then
 		start_cluster_to_serve
 	else
@@ -31,7 +31,8 @@ main() {
 }
 
 start_measured_cluster() {
-	start_cluster "log_min_messages = warning" "polyko.threads = $BENCH_THREADS" "$@"
+	start_cluster "log_min_messages = warning" "polyko.threads = $BENCH_THREADS" \
+		"polyko.kernels = '$BENCH_KERNELS'" "$@"
 }
 
 # The engine program in one, and without preloading for what is compared in the other.

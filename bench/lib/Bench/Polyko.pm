@@ -177,7 +177,7 @@ sub cli
 {
 	my ($self, $command, @options) = @_;
 	return capture(as_account($ENV{BENCH_CLI}, $command, $self->{image}, '-t',
-			$self->{plan}{threads}, @options));
+			$self->{plan}{threads}, '--kernels', $ENV{BENCH_KERNELS}, @options));
 }
 
 # Tokens a second of one line of polyko_cli bench. Its rate and its seconds are rounded: of a slow

@@ -31,7 +31,7 @@ pk_engine_create(const PkEngineConfig *config, PkEngine **out, PkError *err)
 	PK_FORWARD(pk_calloc(1, sizeof(PkEngine), &room, err));
 
 	PkEngine *engine = room;
-	PkStatus  status = pk_kernels_select(pk_cpu_features(), config->kernels, &engine->kernels, err);
+	PkStatus  status = pk_kernels_select(pk_cpu_claim(), config->kernels, &engine->kernels, err);
 
 	if (status == PK_OK && config->n_threads > PK_MAX_THREADS)
 		status = pk_error(err, PK_BAD_ARGUMENT, "%zu threads, at most %d are possible",

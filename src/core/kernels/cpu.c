@@ -13,6 +13,9 @@
 #define XCR0_YMM 0x06 /* SSE and AVX state are saved by the system */
 #define XCR0_ZMM 0xe6 /* and mask registers and ZMM */
 #define XCR0_TILES 0x60000
+#define XSTATE_TILES 18
+#define ARCH_GET_XCOMP_SUPP 0x1021 /* of arch_prctl(2), in headers newer than Debian 12's */
+#define ARCH_REQ_XCOMP_PERM 0x1023
 #define CPUID_AMX (1u << 24 | 1u << 25) /* leaf 7, EDX: AMX-TILE, AMX-INT8 */
 
 static uint64_t
@@ -24,13 +27,14 @@ saved_state(void)
 	return (uint64_t) high << 32 | low;
 }
 
-/* Linux gives tile registers to a process that asks for them, since 5.16. */
+/* Linux has tile registers for those who ask, since 5.16. */
 static bool
-may_use_tiles(void)
+has_tiles(void)
 {
-	const int request_permission = 0x1023, tile_data = 18;
+	uint64_t states = 0;
 
-	return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+	return syscall(SYS_arch_prctl, ARCH_GET_XCOMP_SUPP, &states) == 0 &&
+	       (states >> XSTATE_TILES & 1) != 0;
 }
 
 uint32_t
@@ -55,12 +59,25 @@ pk_cpu_features(void)
 	if ((features & PK_CPU_AVX512) != 0 && (ecx7 & bit_AVX512VNNI) != 0)
 		features |= PK_CPU_VNNI;
 	if ((features & PK_CPU_VNNI) != 0 && (edx & CPUID_AMX) == CPUID_AMX &&
-	    (saved & XCR0_TILES) == XCR0_TILES && may_use_tiles())
+	    (saved & XCR0_TILES) == XCR0_TILES && has_tiles())
 		features |= PK_CPU_AMX;
 	return features;
 }
 
-#elif defined(__aarch64__)
+uint32_t
+pk_cpu_claim(void)
+{
+	uint32_t features = pk_cpu_features();
+
+	if ((features & PK_CPU_AMX) != 0 &&
+	    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XSTATE_TILES) != 0)
+		features &= ~(uint32_t) PK_CPU_AMX;
+	return features;
+}
+
+#else
+
+#if defined(__aarch64__)
 
 /* Advanced SIMD with half conversion is part of the base architecture. */
 uint32_t
@@ -75,5 +92,12 @@ uint32_t
 pk_cpu_features(void)
 {
 	return 0;
+}
+#endif
+
+uint32_t
+pk_cpu_claim(void)
+{
+	return pk_cpu_features();
 }
 #endif

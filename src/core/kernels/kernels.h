@@ -124,10 +124,16 @@ enum
 	PK_CPU_AVX512 = 1 << 1, /* F, BW, VL, DQ, and the system saves ZMM */
 	PK_CPU_VNNI = 1 << 2,   /* AVX512_VNNI */
 	PK_CPU_NEON = 1 << 3,   /* with FP16 conversion, always there on arm64 */
-	PK_CPU_AMX = 1 << 4     /* AMX-INT8, and the system lets this process use tiles */
+	PK_CPU_AMX = 1 << 4     /* AMX-INT8, and the system has tiles for who asks */
 };
 
 uint32_t pk_cpu_features(void);
+
+/*
+ * The same for whoever is going to compute: what the system gives only to a process that asks for
+ * it (AMX) is asked for, and left out when it is refused. Holds for all threads, and for children.
+ */
+uint32_t pk_cpu_claim(void);
 
 /*
  * Fill *out with the best table for cpu_features, or with the tier named by pin: NULL, "" and

@@ -279,7 +279,7 @@ main(void)
 		const char *name = pk_kernels_tier_name(i);
 		PkKernels   k;
 
-		if (pk_kernels_select(pk_cpu_features(), name, &k, &err) != PK_OK)
+		if (pk_kernels_select(pk_cpu_claim(), name, &k, &err) != PK_OK)
 		{
 			skip("this machine has no such tier");
 			continue;
