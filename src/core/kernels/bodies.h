@@ -64,17 +64,49 @@ pk_v_select(PkI16 mask, PkV16 yes, PkV16 no)
 	return (PkV16) ((mask & (PkI16) yes) | (~mask & (PkI16) no));
 }
 
+/* The lanes of v turned by n places. */
+#define PK_TURNED(v, n)                                                                          \
+	__builtin_shufflevector((v), (v), (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, \
+	                        (n) + 7, (n) + 8, (n) + 9, (n) + 10, (n) + 11, (n) + 12, (n) + 13,   \
+	                        (n) + 14, (n) + 15)
+
 /* The tree of every sum: halves are added lane by lane, 8, 4, 2, 1. */
 PK_INLINE float
 pk_v_sum(PkV16 v)
 {
-	float lane[PK_LANES];
+	v = v + PK_TURNED(v, 8);
+	v = v + PK_TURNED(v, 4);
+	v = v + PK_TURNED(v, 2);
+	v = v + PK_TURNED(v, 1);
+	return v[0];
+}
 
-	memcpy(lane, &v, sizeof(v));
-	for (size_t half = PK_LANES / 2; half > 0; half /= 2)
-		for (size_t i = 0; i < half; i++)
-			lane[i] = lane[i] + lane[i + half];
-	return lane[0];
+PK_INLINE int32_t
+pk_i_sum(PkI16 v)
+{
+	v = v + PK_TURNED(v, 8);
+	v = v + PK_TURNED(v, 4);
+	v = v + PK_TURNED(v, 2);
+	v = v + PK_TURNED(v, 1);
+	return v[0];
+}
+
+PK_INLINE PkI16
+pk_i_larger(PkI16 a, PkI16 b)
+{
+	PkI16 mask = a > b;
+
+	return (mask & a) | (~mask & b);
+}
+
+PK_INLINE int32_t
+pk_i_max(PkI16 v)
+{
+	v = pk_i_larger(v, PK_TURNED(v, 8));
+	v = pk_i_larger(v, PK_TURNED(v, 4));
+	v = pk_i_larger(v, PK_TURNED(v, 2));
+	v = pk_i_larger(v, PK_TURNED(v, 1));
+	return v[0];
 }
 
 PK_INLINE float
@@ -328,15 +360,19 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 		PkI16        total = {0};
 
 		/* without their sign floats are ordered like integers, NaN above all */
-		PK_MAP(n, PkI16 bits = (PkI16) pk_v_load_n(from + i, n_here, 0.0f) & 0x7fffffff;
-		       PkI16 mask = bits > high; high = (mask & bits) | (~mask & high););
+		PK_MAP(n,
+		       high = pk_i_larger(high, (PkI16) pk_v_load_n(from + i, n_here, 0.0f) & 0x7fffffff););
 
-		PkV16 most_v = (PkV16) high;
-		float most = pk_v_max(most_v);
-		bool  is_plain = most > 0.0f && most <= 3.4e38f && pk_v_sum(most_v) == pk_v_sum(most_v);
-		float inverse = is_plain ? 127.0f / most : 0.0f;
+		int32_t most_bits = pk_i_max(high);
+		float   most;
 
-		is_plain = is_plain && inverse <= 3.4e38f; /* a subnormal maximum counts as zero */
+		memcpy(&most, &most_bits, sizeof(most));
+
+		/* a maximum so small that its inverse is infinite counts as zero */
+		bool  is_finite = most > 0.0f && most <= 3.4e38f;
+		float inverse = is_finite ? 127.0f / most : 0.0f;
+		bool  is_plain = is_finite && inverse <= 3.4e38f;
+
 		scale[g] = is_plain ? most / 127.0f : 0.0f;
 
 		PkI16 keep = pk_i_all(is_plain ? -1 : 0);
@@ -353,11 +389,7 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 			narrow(q + g * group + i, level);
 		}
 
-		int32_t sum_here = 0;
-
-		for (size_t k = 0; k < PK_LANES; k++)
-			sum_here += total[k];
-		sum[g] = sum_here;
+		sum[g] = pk_i_sum(total);
 	}
 }
 
