@@ -123,7 +123,7 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 				score[i] = pk_v_load_n(seen, n_seen, -INFINITY);
 			}
 			pk_v_store(a->scores + i * a->score_stride + b * PK_KV_BLOCK, score[i]);
-			high[i] = pk_v_select(score[i] > high[i], score[i], high[i]);
+			high[i] = pk_v_select(pk_v_less(high[i], score[i]), score[i], high[i]);
 		}
 	}
 	for (size_t i = 0; i < n; i++)

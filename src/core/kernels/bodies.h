@@ -18,6 +18,21 @@
 
 typedef float   PkV16 __attribute__((vector_size(64)));
 typedef int32_t PkI16 __attribute__((vector_size(64)));
+typedef float   PkV8 __attribute__((vector_size(32)));
+typedef float   PkV4 __attribute__((vector_size(16)));
+typedef int32_t PkI4 __attribute__((vector_size(16)));
+/*
+ * Lanes that an instruction of the tier compares: a tier with wider ones says so before it includes
+ * this. gcc makes single lanes of a comparison of vectors that no instruction has, while it cuts
+ * additions and the like into parts.
+ */
+#ifndef PK_PART_LANES
+#define PK_PART_LANES 4
+#endif
+#define PK_PART_BYTES (PK_PART_LANES * 4)
+typedef float   PkVPart __attribute__((vector_size(PK_PART_BYTES)));
+typedef int32_t PkIPart __attribute__((vector_size(PK_PART_BYTES)));
+
 /* 16 integers in [-128, 127] as bytes. */
 typedef void (*PkNarrowFn)(int8_t *out, PkI16 v);
 
@@ -64,37 +79,64 @@ pk_v_select(PkI16 mask, PkV16 yes, PkV16 no)
 	return (PkV16) ((mask & (PkI16) yes) | (~mask & (PkI16) no));
 }
 
-/* The lanes of v turned by n places. */
-#define PK_TURNED(v, n)                                                                          \
-	__builtin_shufflevector((v), (v), (n), (n) + 1, (n) + 2, (n) + 3, (n) + 4, (n) + 5, (n) + 6, \
-	                        (n) + 7, (n) + 8, (n) + 9, (n) + 10, (n) + 11, (n) + 12, (n) + 13,   \
-	                        (n) + 14, (n) + 15)
+/* All ones where a < b, a == b or, of integers, a > b. */
+#define PK_COMPARE(name, vector, part, operator)                   \
+	PK_INLINE PkI16 name(vector a, vector b)                       \
+	{                                                              \
+		PkI16 out;                                                 \
+                                                                   \
+		for (size_t i = 0; i < sizeof(out); i += PK_PART_BYTES)    \
+		{                                                          \
+			part    a_part, b_part;                                \
+			PkIPart mask;                                          \
+                                                                   \
+			memcpy(&a_part, (const char *) &a + i, PK_PART_BYTES); \
+			memcpy(&b_part, (const char *) &b + i, PK_PART_BYTES); \
+			mask = a_part operator b_part;                         \
+			memcpy((char *) &out + i, &mask, PK_PART_BYTES);       \
+		}                                                          \
+		return out;                                                \
+	}
+PK_COMPARE(pk_v_less, PkV16, PkVPart, <)
+PK_COMPARE(pk_v_equal, PkV16, PkVPart, ==)
+PK_COMPARE(pk_i_greater, PkI16, PkIPart, >)
 
 /* The tree of every sum: halves are added lane by lane, 8, 4, 2, 1. */
 PK_INLINE float
 pk_v_sum(PkV16 v)
 {
-	v = v + PK_TURNED(v, 8);
-	v = v + PK_TURNED(v, 4);
-	v = v + PK_TURNED(v, 2);
-	v = v + PK_TURNED(v, 1);
-	return v[0];
+	PkV8 half[2], eight;
+	PkV4 quarter[2], four;
+
+	memcpy(half, &v, sizeof(half));
+	eight = half[0] + half[1];
+	memcpy(quarter, &eight, sizeof(quarter));
+	four = quarter[0] + quarter[1];
+	return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 PK_INLINE int32_t
 pk_i_sum(PkI16 v)
 {
-	v = v + PK_TURNED(v, 8);
-	v = v + PK_TURNED(v, 4);
-	v = v + PK_TURNED(v, 2);
-	v = v + PK_TURNED(v, 1);
-	return v[0];
+	PkI4 part[4], four;
+
+	memcpy(part, &v, sizeof(part));
+	four = (part[0] + part[1]) + (part[2] + part[3]);
+	return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
 PK_INLINE PkI16
 pk_i_larger(PkI16 a, PkI16 b)
 {
-	PkI16 mask = a > b;
+	PkI16 mask = pk_i_greater(a, b);
+
+	return (mask & a) | (~mask & b);
+}
+
+PK_INLINE PkI4
+pk_i4_larger(PkI4 a, PkI4 b)
+{
+	PkI4 mask = a > b;
 
 	return (mask & a) | (~mask & b);
 }
@@ -102,11 +144,14 @@ pk_i_larger(PkI16 a, PkI16 b)
 PK_INLINE int32_t
 pk_i_max(PkI16 v)
 {
-	v = pk_i_larger(v, PK_TURNED(v, 8));
-	v = pk_i_larger(v, PK_TURNED(v, 4));
-	v = pk_i_larger(v, PK_TURNED(v, 2));
-	v = pk_i_larger(v, PK_TURNED(v, 1));
-	return v[0];
+	PkI4    part[4], four;
+	int32_t most;
+
+	memcpy(part, &v, sizeof(part));
+	four = pk_i4_larger(pk_i4_larger(part[0], part[1]), pk_i4_larger(part[2], part[3]));
+	most = four[0] > four[1] ? four[0] : four[1];
+	most = four[2] > most ? four[2] : most;
+	return four[3] > most ? four[3] : most;
 }
 
 PK_INLINE float
@@ -129,10 +174,10 @@ PK_INLINE PkV16
 pk_v_exp(PkV16 x)
 {
 	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-	PkV16       c = pk_v_select(x < -104.0f, pk_v_all(-104.0f), x);
+	PkV16       c = pk_v_select(pk_v_less(x, pk_v_all(-104.0f)), pk_v_all(-104.0f), x);
 
-	c = pk_v_select(c > 89.0f, pk_v_all(89.0f), c);
-	c = pk_v_select(x == x, c, pk_v_all(0.0f));
+	c = pk_v_select(pk_v_less(pk_v_all(89.0f), c), pk_v_all(89.0f), c);
+	c = pk_v_select(pk_v_equal(x, x), c, pk_v_all(0.0f));
 
 	PkV16 shifted = c * 1.44269504088896341f + magic;
 	PkV16 n = shifted - magic;
@@ -150,7 +195,7 @@ pk_v_exp(PkV16 x)
 	PkV16 scale_low = (PkV16) ((low + 127) << 23);
 	PkV16 scale_high = (PkV16) ((n_int - low + 127) << 23);
 
-	return pk_v_select(x == x, p * scale_low * scale_high, x);
+	return pk_v_select(pk_v_equal(x, x), p * scale_low * scale_high, x);
 }
 
 /* erf after Cephes erff and erfcf: a polynomial below 1, exp(-x^2) times another beyond. */
@@ -167,10 +212,10 @@ pk_v_erf(PkV16 x)
 	small = small * z + 1.128379165726710f;
 	small = small * x;
 
-	PkI16 is_negative = x < 0.0f;
+	PkI16 is_negative = pk_v_less(x, pk_v_all(0.0f));
 	PkV16 a = pk_v_select(is_negative, -x, x);
 
-	a = pk_v_select(a < 1.0f, pk_v_all(1.0f), a);
+	a = pk_v_select(pk_v_less(a, pk_v_all(1.0f)), pk_v_all(1.0f), a);
 
 	PkV16 q = 1.0f / a;
 	PkV16 y = q * q;
@@ -193,10 +238,12 @@ pk_v_erf(PkV16 x)
 	far = far * y + -2.820767439740514e-1f;
 	far = far * y + 5.641895067754075e-1f;
 
-	PkV16 large = 1.0f - pk_v_exp(-(a * a)) * q * pk_v_select(a < 2.0f, near, far);
+	PkV16 large =
+		1.0f - pk_v_exp(-(a * a)) * q * pk_v_select(pk_v_less(a, pk_v_all(2.0f)), near, far);
 
 	large = pk_v_select(is_negative, -large, large);
-	return pk_v_select(z < 1.0f, small, pk_v_select(x == x, large, x));
+	return pk_v_select(pk_v_less(z, pk_v_all(1.0f)), small,
+	                   pk_v_select(pk_v_equal(x, x), large, x));
 }
 
 PK_INLINE PkV16
@@ -287,7 +334,8 @@ pk_body_max(const float *x, size_t n)
 {
 	PkV16 most = pk_v_all(x[0]);
 
-	PK_MAP(n, PkV16 v = pk_v_load_n(x + i, n_here, x[0]); most = pk_v_select(v > most, v, most););
+	PK_MAP(n, PkV16 v = pk_v_load_n(x + i, n_here, x[0]);
+	       most = pk_v_select(pk_v_less(most, v), v, most););
 	return pk_v_max(most);
 }
 

@@ -11,6 +11,8 @@
 
 #include <immintrin.h>
 
+#define PK_PART_LANES 16
+
 #include "core/kernels/gemm.h"
 
 #include "core/kernels/amx_tile.h"
@@ -154,7 +156,8 @@ store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCK
 
 	if (range->j1 == g->acts->n_groups && g->bias != NULL)
 	{
-		PkV16 first = pk_v_load(g->bias + row), second = pk_v_load(g->bias + row + PK_LANES);
+		PkV16 first = (PkV16) _mm512_loadu_ps(g->bias + row);
+		PkV16 second = (PkV16) _mm512_loadu_ps(g->bias + row + PK_LANES);
 
 		for (size_t t = 0; t < range->n_tokens; t++)
 		{

@@ -6,6 +6,8 @@
 
 #include <immintrin.h>
 
+#define PK_PART_LANES 8
+
 #include "core/kernels/gemm.h"
 #include "core/kernels/tiers.h"
 

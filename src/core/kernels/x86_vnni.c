@@ -10,6 +10,8 @@
 
 #include <immintrin.h>
 
+#define PK_PART_LANES 16
+
 #include "core/kernels/gemm.h"
 #include "core/kernels/tiers.h"
 #include "core/kernels/vnni_tile.h"
