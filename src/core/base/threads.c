@@ -21,7 +21,8 @@
 #include "core/base/threads.h"
 
 #define SPIN_ROUNDS 2000 /* some 20 to 100 us; a pause is 10 to 45 ns */
-#define STACK_BYTES ((size_t) 256 << 10)
+#define STACK_BYTES \
+	((size_t) 1 << 20)  /* a kernel keeps 140 kB there, and libc what is per thread */
 #define POLL_NS 1000000 /* while waiting for the others the caller polls cancel each ms */
 
 typedef struct Range
