@@ -20,9 +20,9 @@
 #include "core/base/alloc.h"
 #include "core/base/threads.h"
 
-#define SPIN_ROUNDS 2000 /* some 20 to 100 us; a pause is 10 to 45 ns */
-#define STACK_BYTES \
-	((size_t) 1 << 20)  /* a kernel keeps 140 kB there, and libc what is per thread */
+#define SPIN_ROUNDS 2000               /* some 20 to 100 us; a pause is 10 to 45 ns */
+#define STACK_BYTES ((size_t) 1 << 20) /* a kernel has 140 kB there, libc all that is per thread \
+	                                    */
 #define POLL_NS 1000000 /* while waiting for the others the caller polls cancel each ms */
 
 typedef struct Range
