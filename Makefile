@@ -104,10 +104,7 @@ CORE_CFLAGS = -std=c11 -O2 -g -ffp-contract=off -fvisibility=hidden -fstack-prot
 	$(CFLAGS_SL) -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wmissing-prototypes -Wno-psabi \
 	-Wformat-security $(WERROR_FLAG) $(COPT)
 
-# The AVX2 kernels work on 16 lanes in two parts. gcc copies them in parts of 16 bytes, and reading 32 of them
-# waits for both; where it has these options it does as it is told. No instruction set comes with them.
-WIDE_COPIES := $(shell $(CC) -mmove-max=256 -mstore-max=256 -E -x c /dev/null >/dev/null 2>&1 && \
-	echo -mmove-max=256 -mstore-max=256)
+include $(srcdir)/src/core/kernels/options.mk
 src/core/kernels/x86_avx2.o: CORE_CFLAGS += $(WIDE_COPIES)
 
 $(CORE_OBJS) $(CLI_OBJS) $(ENGINE_OBJS): %.o: %.c

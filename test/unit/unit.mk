@@ -78,9 +78,7 @@ unit-run: unit-build
 	UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
 	prove $(PROVE_FLAGS) --exec '$(RUNNER)' $(TEST_PROGRAMS)
 
-# As in the Makefile.
-WIDE_COPIES := $(shell $(CC) -mmove-max=256 -mstore-max=256 -E -x c /dev/null >/dev/null 2>&1 && \
-	echo -mmove-max=256 -mstore-max=256)
+include src/core/kernels/options.mk
 $(B)/core/kernels/x86_avx2.o: CFLAGS_ALL += $(WIDE_COPIES)
 
 $(B)/core/%.o: src/core/%.c

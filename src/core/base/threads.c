@@ -20,10 +20,10 @@
 #include "core/base/alloc.h"
 #include "core/base/threads.h"
 
-#define SPIN_ROUNDS 2000               /* some 20 to 100 us; a pause is 10 to 45 ns */
-#define STACK_BYTES ((size_t) 1 << 20) /* a kernel has 140 kB there, libc all that is per thread \
-	                                    */
-#define POLL_NS 1000000 /* while waiting for the others the caller polls cancel each ms */
+#define SPIN_ROUNDS 2000 /* some 20 to 100 us; a pause is 10 to 45 ns */
+#define POLL_NS 1000000  /* while waiting for the others the caller polls cancel each ms */
+/* A kernel keeps 140 kB there, and libc all that the libraries have per thread. */
+#define STACK_BYTES ((size_t) 1 << 20)
 
 typedef struct Range
 {

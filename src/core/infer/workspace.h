@@ -3,8 +3,7 @@
  *    Scratch memory of the forward pass: one mapping, cut into aligned buffers.
  *
  * Rows are padded to an odd number of cache lines, so that each starts aligned and they spread over
- * the sets of a cache. Sized once for the largest step
- * so far; a step that fits allocates nothing.
+ * the sets of a cache. Sized once for the largest step so far; a step that fits allocates nothing.
  */
 #ifndef PK_WORKSPACE_H
 #define PK_WORKSPACE_H

@@ -21,6 +21,7 @@ typedef int32_t PkI16 __attribute__((vector_size(64)));
 typedef float   PkV8 __attribute__((vector_size(32)));
 typedef float   PkV4 __attribute__((vector_size(16)));
 typedef int32_t PkI4 __attribute__((vector_size(16)));
+
 /*
  * Lanes that an instruction of the tier compares: a tier with wider ones says so before it includes
  * this. gcc makes single lanes of a comparison of vectors that no instruction has, while it cuts

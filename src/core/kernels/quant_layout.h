@@ -3,7 +3,7 @@
  *    Where things lie in a packed block of PK_LANES rows; quant.c writes it, the gemm bodies read
  * it.
  *
- *    q8   per group of 64 inputs: float scale[16]; uint8 [16 quads][16 rows][4 inputs], w + 128
+ *    q8   per group of 128 inputs: float scale[16]; uint8 [32 quads][16 rows][4 inputs], w + 128
  *    q4   per group of 32 inputs: half scale[16]; 4 pieces of 64 bytes; byte i of piece p holds
  * item i of quad 2p in its low nibble and of quad 2p + 1 in its high one, each w + 8 f16  half
  * [K][16 rows] f32  float [16 rows][K]: the whole matrix is row-major

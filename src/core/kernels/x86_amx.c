@@ -13,15 +13,15 @@
 
 #define PK_PART_LANES 16
 
-#include "core/kernels/gemm.h"
-
 #include "core/kernels/amx_tile.h"
 #include "core/kernels/tiers.h"
 
 #define TARGET PK_TARGET_VNNI
+/* Most tokens whose activations of a stretch stay in the second-level cache. */
 #define RANGE_TOKENS 512
 /* Groups of q8 that are widened at a time. Of q4: PK_LANES, as many as have their scales loaded. */
 #define STRETCH_GROUPS 8
+#define WIDE_BYTES (STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP))
 /* With 16 sequences or fewer a step waits for memory, and vnni prefetches better. */
 #define MIN_TOKENS (PK_AMX_ROWS + 1)
 
@@ -115,8 +115,10 @@ typedef struct Scratch
 	PkAmxChunk chunk;
 	PkV16      y[RANGE_TOKENS][PK_AMX_BLOCKS];
 	float      scale[RANGE_TOKENS][PK_LANES];
-	uint8_t    w[STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP)];
+	uint8_t    w[WIDE_BYTES];
 } Scratch;
+
+_Static_assert(WIDE_BYTES >= PK_LANES * PK_AMX_GROUP_BYTES(PK_Q4_GROUP), "16 groups of q4 fit");
 
 /* Tokens [t0, t0 + n_tokens) of a call, and groups [j0, j1) of the reduction. */
 typedef struct Range
@@ -171,7 +173,7 @@ store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCK
 
 /* A stretch of groups from j of a panel, for the tokens of a range. */
 TARGET PK_INLINE void
-stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
+multiply_stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
 {
 	const size_t  group = is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP;
 	const PkActs *acts = g->acts;
@@ -201,7 +203,7 @@ stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
 
 /* A panel for the tokens and groups of a range. */
 TARGET PK_INLINE void
-panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
+multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
 {
 	const size_t group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
 	const size_t most = is_q8 ? STRETCH_GROUPS : PK_LANES;
@@ -215,14 +217,14 @@ panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
 		s->chunk.n_groups = range->j1 - j < most ? range->j1 - j : most;
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 			(is_q8 ? widen_q8 : widen_q4)(s->w, b, w + b * block_bytes, s->chunk.n_groups);
-		stretch(g, range, j, s, is_q8);
+		multiply_stretch(g, range, j, s, is_q8);
 	}
 	store_y(g, range, block * PK_LANES, s->y);
 }
 
 /* The whole panels of row blocks [begin, end); gives the block after them. */
 TARGET PK_INLINE size_t
-panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
+multiply_panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 {
 	size_t                 n_groups = g->acts->n_groups, n_tokens = g->acts->n_tokens;
 	Range                  range;
@@ -233,35 +235,42 @@ panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 	end -= (end - begin) % PK_AMX_BLOCKS;
 	for (range.t0 = 0; range.t0 < n_tokens; range.t0 += range.n_tokens)
 	{
-		range.n_tokens = n_tokens - range.t0 < RANGE_TOKENS ? n_tokens - range.t0 : RANGE_TOKENS;
+		size_t left = n_tokens - range.t0, n_ranges = (left + RANGE_TOKENS - 1) / RANGE_TOKENS;
+
+		range.n_tokens = (left + n_ranges - 1) / n_ranges; /* not one long and one short */
 		for (range.j0 = 0; range.j0 < n_groups; range.j0 = range.j1)
 		{
 			range.j1 = n_groups - range.j0 < PK_LANES ? n_groups : range.j0 + PK_LANES;
 			load_scales(g->acts, &range, s.scale);
 			for (size_t b = begin; b < end; b += PK_AMX_BLOCKS)
-				panel(g, &range, b, &s, is_q8);
+				multiply_panel(g, &range, b, &s, is_q8);
 		}
 	}
 	__asm__ volatile("tilerelease" : : : "memory");
 	return end;
 }
 
+/* rest: the products of the tier below. */
+TARGET PK_INLINE void
+multiply(const PkGemm *g, size_t begin, size_t end, bool is_q8,
+         void (*rest)(const PkGemm *, size_t, size_t))
+{
+	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
+		begin = multiply_panels(g, begin, end, is_q8);
+	if (begin < end)
+		rest(g, begin, end);
+}
+
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
-		begin = panels(g, begin, end, true);
-	if (begin < end)
-		pk_kernels_vnni.gemm_q8(g, begin, end);
+	multiply(g, begin, end, true, pk_kernels_vnni.gemm_q8);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
-		begin = panels(g, begin, end, false);
-	if (begin < end)
-		pk_kernels_vnni.gemm_q4(g, begin, end);
+	multiply(g, begin, end, false, pk_kernels_vnni.gemm_q4);
 }
 
 const PkKernels pk_kernels_amx = {

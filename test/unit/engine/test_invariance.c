@@ -92,7 +92,7 @@ test_model(const char *dir, PkQuant quant)
 	{
 		PkKernels kernels;
 
-		if (pk_kernels_select(pk_cpu_features(), tier, &kernels, NULL) != PK_OK)
+		if (pk_kernels_select(pk_cpu_claim(), tier, &kernels, NULL) != PK_OK)
 		{
 			skip(tier);
 			continue;
