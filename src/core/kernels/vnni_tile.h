@@ -40,7 +40,7 @@ typedef struct PkTile
 	size_t             n_groups;    /* at least 1 */
 	const PkTokenMeta *meta;        /* (tokens + 1) */
 	float             *y;           /* (tokens, 4, 16), aligned: added to */
-	const uint8_t     *next;        /* what is prefetched, as much as a block of the stretch, */
+	const uint8_t     *next;        /* what NEXT prefetches, as much as a block of the stretch, */
 	size_t             next_stride; /* and as much so far behind it; 0: no more */
 } PkTile;
 
@@ -86,24 +86,32 @@ typedef struct PkTile
 	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t"               \
 	"vpbroadcastd 512*" t "+260(%[meta]), %%zmm" r "\n\t"
 
-/* A line or two each quad of what comes next, beside the products of this one, for the L2 cache. */
+/*
+ * What is prefetched beside the products of a quad, for the L2 cache. NEXT: a line or two of what
+ * comes after this stretch, where other tiles use the stretch, too. AHEAD: the lines that come soon
+ * in each block, for the only tile, which goes as fast as memory.
+ */
 #define PK_NEXT(at) "prefetcht1 " at "(%[next])\n\tprefetcht1 " at "(%[next],%[ns])\n\t"
+#define PK_AHEAD(at) PK_PREFETCH_AHEAD("2048+" at)
+#define PK_PREFETCH_AHEAD(at)                                                    \
+	"prefetcht1 " at "(%[w])\n\tprefetcht1 " at "(%[w],%[ws])\n\tprefetcht1 " at \
+	"(%[w],%[ws],2)\n\tprefetcht1 " at "(%[w],%[ws3])\n\t"
 
 /* A group of q8: 16 float scales, 32 quads. */
 #define PK_QUAD_Q8(i, dots) PK_OF_BLOCKS("vmovdqu64", "64+64*" i) dots(i)
 /* clang-format off */
-#define PK_GROUP_Q8(dots)                                                                   \
+#define PK_GROUP_Q8(dots, fetch)                                                            \
 	"mov $8, %k[left]\n"                                                                    \
 	"2:\n\t"                                                                                \
-	PK_QUAD_Q8("0", dots) PK_NEXT("64*0") PK_QUAD_Q8("1", dots) PK_NEXT("64*1")             \
-	PK_QUAD_Q8("2", dots) PK_NEXT("64*2") PK_QUAD_Q8("3", dots) PK_NEXT("64*3")             \
+	PK_QUAD_Q8("0", dots) fetch("64*0") PK_QUAD_Q8("1", dots) fetch("64*1")             \
+	PK_QUAD_Q8("2", dots) fetch("64*2") PK_QUAD_Q8("3", dots) fetch("64*3")             \
 	"add $256, %[w]\n\t"                                                                    \
 	"add $256, %[next]\n\t"                                                                 \
 	"add $16, %[q]\n\t"                                                                     \
 	"dec %k[left]\n\t"                                                                      \
 	"jnz 2b\n\t"                                                                            \
 	PK_OF_BLOCKS("vmovups", "-2048")                                                        \
-	PK_NEXT("0")                                                                            \
+	fetch("0")                                                                            \
 	"add $64, %[w]\n\t"                                                                     \
 	"add $64, %[next]\n\t"
 /* clang-format on */
@@ -120,11 +128,11 @@ typedef struct PkTile
 	PK_MASK("0") PK_MASK("1") PK_MASK("2") PK_MASK("3")
 #define PK_PIECE_Q4(p, even, odd, dots) PK_EVEN(p) dots(even) PK_ODD(p) dots(odd)
 /* clang-format off */
-#define PK_GROUP_Q4(dots)                                                                   \
-	PK_PIECE_Q4("0", "0", "1", dots) PK_NEXT("64*0")                                        \
-	PK_PIECE_Q4("1", "2", "3", dots) PK_NEXT("64*1")                                        \
-	PK_PIECE_Q4("2", "4", "5", dots) PK_NEXT("64*2")                                        \
-	PK_PIECE_Q4("3", "6", "7", dots) PK_NEXT("64*3") PK_NEXT("64*4")                        \
+#define PK_GROUP_Q4(dots, fetch)                                                            \
+	PK_PIECE_Q4("0", "0", "1", dots) fetch("64*0")                                        \
+	PK_PIECE_Q4("1", "2", "3", dots) fetch("64*1")                                        \
+	PK_PIECE_Q4("2", "4", "5", dots) fetch("64*2")                                        \
+	PK_PIECE_Q4("3", "6", "7", dots) fetch("64*3") fetch("64*4")                        \
 	PK_OF_BLOCKS("vcvtph2ps", "0")                                                          \
 	"add $288, %[next]\n\t"                                                                 \
 	"add $288, %[w]\n\t"                                                                    \
@@ -137,7 +145,7 @@ typedef struct PkTile
 		"zmm23", "zmm24", "zmm25", "zmm26", "zmm27", "zmm28", "zmm29", "zmm30", "zmm31"
 
 /* clang-format off */
-#define PK_TILE_FUNCTION(name, n, group)                                                       \
+#define PK_TILE_FUNCTION(name, n, group, fetch)                                                \
 	PK_TARGET_VNNI PK_INLINE void name##n(const PkTile *tile)                                  \
 	{                                                                                          \
 		const uint8_t     *w = tile->w;                                                        \
@@ -150,7 +158,7 @@ typedef struct PkTile
 		                 "vpbroadcastd %k[left], %%zmm5\n\t"                                   \
 		                 PK_ALL_##n(PK_START)                                                  \
 		                 "1:\n\t"                                                              \
-		                 group(PK_DOTS_##n)                                                    \
+		                 group(PK_DOTS_##n, fetch)                                             \
 		                 PK_ALL_##n(PK_FLOAT)                                                  \
 		                 "add $4, %[meta]\n\t"                                                 \
 		                 "decq %[n_groups]\n\t"                                                \
@@ -165,12 +173,12 @@ typedef struct PkTile
 	}
 /* clang-format on */
 
-#define PK_TILE_FUNCTIONS(name, group) \
-	PK_TILE_FUNCTION(name, 1, group)   \
-	PK_TILE_FUNCTION(name, 2, group)   \
-	PK_TILE_FUNCTION(name, 3, group)   \
-	PK_TILE_FUNCTION(name, 4, group)   \
-	PK_TILE_FUNCTION(name, 5, group)   \
-	PK_TILE_FUNCTION(name, 6, group)
+#define PK_TILE_FUNCTIONS(name, group, fetch) \
+	PK_TILE_FUNCTION(name, 1, group, fetch)   \
+	PK_TILE_FUNCTION(name, 2, group, fetch)   \
+	PK_TILE_FUNCTION(name, 3, group, fetch)   \
+	PK_TILE_FUNCTION(name, 4, group, fetch)   \
+	PK_TILE_FUNCTION(name, 5, group, fetch)   \
+	PK_TILE_FUNCTION(name, 6, group, fetch)
 
 #endif

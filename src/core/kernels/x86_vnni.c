@@ -66,6 +66,8 @@ typedef struct Next
 } Next;
 
 typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const Next *next);
+/* For each number of tokens: a tile of several, and one that is alone. */
+typedef TileFn TileFns[2][PK_PANEL_TOKENS];
 
 /* What the tokens from t0 bring to the stretch. */
 PK_INLINE void
@@ -126,8 +128,10 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 			           bias != NULL ? y[t][b] + pk_v_load(bias + b * PK_LANES) : y[t][b]);
 }
 
-PK_TILE_FUNCTIONS(multiply_q8_, PK_GROUP_Q8)
-PK_TILE_FUNCTIONS(multiply_q4_, PK_GROUP_Q4)
+PK_TILE_FUNCTIONS(multiply_q8_, PK_GROUP_Q8, PK_NEXT)
+PK_TILE_FUNCTIONS(multiply_q4_, PK_GROUP_Q4, PK_NEXT)
+PK_TILE_FUNCTIONS(multiply_only_q8_, PK_GROUP_Q8, PK_AHEAD)
+PK_TILE_FUNCTIONS(multiply_only_q4_, PK_GROUP_Q4, PK_AHEAD)
 
 #define TILE(format, n)                                                   \
 	TARGET static __attribute__((noinline)) void tile_##format##_##n(     \
@@ -147,20 +151,37 @@ TILE(q4, 3)
 TILE(q4, 4)
 TILE(q4, 5)
 TILE(q4, 6)
+TILE(only_q8, 1)
+TILE(only_q8, 2)
+TILE(only_q8, 3)
+TILE(only_q8, 4)
+TILE(only_q8, 5)
+TILE(only_q8, 6)
+TILE(only_q4, 1)
+TILE(only_q4, 2)
+TILE(only_q4, 3)
+TILE(only_q4, 4)
+TILE(only_q4, 5)
+TILE(only_q4, 6)
 
-static const TileFn tiles_q8[] = {tile_q8_1, tile_q8_2, tile_q8_3, tile_q8_4, tile_q8_5, tile_q8_6};
-static const TileFn tiles_q4[] = {tile_q4_1, tile_q4_2, tile_q4_3, tile_q4_4, tile_q4_5, tile_q4_6};
+#define TILES(format)                                                               \
+	{                                                                               \
+		tile_##format##_1, tile_##format##_2, tile_##format##_3, tile_##format##_4, \
+			tile_##format##_5, tile_##format##_6                                    \
+	}
+static const TileFns tiles_q8 = {TILES(q8), TILES(only_q8)};
+static const TileFns tiles_q4 = {TILES(q4), TILES(only_q4)};
 
 /*
- * The last four tiles of a panel prefetch the four blocks of the next stretch, the first block
- * last; where there are fewer tiles, the first ones take two.
+ * Of several tiles of a panel the last four prefetch the four blocks of the next stretch, the first
+ * block last; where there are fewer, the first ones take two. Of one tile it isn't used.
  */
 static Next
 next_of(const Panel *panel, size_t tile, size_t n_tiles)
 {
 	size_t left = n_tiles - 1 - tile;
 	size_t n_last = n_tiles < PK_TILE_BLOCKS ? n_tiles : PK_TILE_BLOCKS;
-	size_t n_twice = n_tiles == 1 ? 1 : PK_TILE_BLOCKS - n_last; /* tiles that take two */
+	size_t n_twice = PK_TILE_BLOCKS - n_last; /* tiles that take two */
 	size_t block = left;
 
 	if (left >= n_last)
@@ -173,7 +194,7 @@ next_of(const Panel *panel, size_t tile, size_t n_tiles)
 
 /* All tokens, in tiles of nearly equal size. */
 static void
-panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
+panel_tokens(const PkGemm *g, const Panel *panel, const TileFns *tiles)
 {
 	size_t n_tokens = g->acts->n_tokens;
 	size_t n_tiles = (n_tokens + PK_PANEL_TOKENS - 1) / PK_PANEL_TOKENS;
@@ -183,7 +204,7 @@ panel_tokens(const PkGemm *g, const Panel *panel, const TileFn *tiles)
 		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
 		Next   next = next_of(panel, i, n_tiles);
 
-		tiles[end - begin - 1](g, panel, begin, &next);
+		(*tiles)[n_tiles == 1][end - begin - 1](g, panel, begin, &next);
 	}
 }
 
@@ -204,7 +225,7 @@ next_stretch(const PkGemm *g, size_t block, const Panel *panel, size_t group_byt
 /* The whole panels of row blocks [begin, end), stretch by stretch; gives the block after them. */
 static size_t
 panels(const PkGemm *g, size_t begin, size_t end, size_t group_bytes, size_t stretch, Panel *panel,
-       const TileFn *tiles)
+       const TileFns *tiles)
 {
 	size_t n_groups = g->acts->n_groups;
 
@@ -237,7 +258,7 @@ gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
 	Panel panel = {.group = PK_Q8_GROUP, .offset = PK_Q8_OFFSET};
 
-	begin = panels(g, begin, end, PK_Q8_GROUP_BYTES, PK_STRETCH_GROUPS_Q8, &panel, tiles_q8);
+	begin = panels(g, begin, end, PK_Q8_GROUP_BYTES, PK_STRETCH_GROUPS_Q8, &panel, &tiles_q8);
 	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q8, TOKENS);
 }
 
@@ -246,7 +267,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
 	Panel panel = {.group = PK_Q4_GROUP, .offset = PK_Q4_OFFSET};
 
-	begin = panels(g, begin, end, PK_Q4_GROUP_BYTES, PK_STRETCH_GROUPS_Q4, &panel, tiles_q4);
+	begin = panels(g, begin, end, PK_Q4_GROUP_BYTES, PK_STRETCH_GROUPS_Q4, &panel, &tiles_q4);
 	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q4, TOKENS);
 }
 
