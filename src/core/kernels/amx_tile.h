@@ -38,9 +38,11 @@ typedef struct PkAmxChunk
 	size_t         n_tokens, n_groups;
 	const int8_t  *q; /* activations of the first token, each token q_stride further */
 	size_t         q_stride;
-	const uint8_t *w;                         /* (n_groups) widened groups */
-	const float (*scale)[PK_LANES];           /* (n_tokens): of the activations, a group each */
-	PkV16 (*y)[PK_AMX_BLOCKS];                /* (n_tokens), added to */
+	const uint8_t *w;                   /* (n_groups) widened groups */
+	const float (*scale)[PK_LANES];     /* (n_tokens): of the activations, a group each */
+	const uint8_t *next[PK_AMX_BLOCKS]; /* prefetched: this many lines a group of each block, */
+	size_t         n_lines;             /* and moved on */
+	PkV16 (*y)[PK_AMX_BLOCKS];          /* (n_tokens), added to */
 	PkI16 dots[PK_AMX_TOKENS][PK_AMX_BLOCKS]; /* scratch */
 } PkAmxChunk;
 
@@ -51,6 +53,18 @@ typedef struct PkAmxChunk
 	__asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(to), "r"(stride) : "memory")
 #define PK_AMX_DOT(sum, acts, weights) \
 	__asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
+
+/* A few lines of the next stretch, while this one computes. */
+PK_INLINE void
+pk_amx_prefetch(PkAmxChunk *c)
+{
+	for (size_t i = 0; i < c->n_lines; i++)
+		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+		{
+			__builtin_prefetch(c->next[b], 0, 2);
+			c->next[b] += PK_ALIGNMENT;
+		}
+}
 
 /* The float part of a group for tokens [begin, end): scale of the first token, w the group. */
 PK_TARGET_VNNI PK_INLINE void
@@ -144,6 +158,7 @@ pk_amx_chunk(PkAmxChunk *c, size_t n, size_t group)
 			PK_AMX_DOT(3, 5, 7);
 		}
 		PIECE(3);
+		pk_amx_prefetch(c);
 		w += group_bytes;
 		q += group;
 		scale++;

@@ -1,11 +1,12 @@
 /*
  * x86_amx.c
- *    AMX: the products of q8 and q4 with more tokens than a step of decode has.
+ *    AMX: the products of q8 and q4 with more tokens than most steps of decode have.
  *
  * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h). A stretch
  * of groups of a panel is widened to signed bytes on the stack, where it serves all tokens of a
- * range; y of a panel stays there, too, so that rows that lie far apart in memory are touched once.
- * Fewer tokens, and rows that fill no panel, take the way of vnni. The sums are the same in both.
+ * range, and the next stretch is prefetched; y of a panel stays there, too, so that rows that lie
+ * far apart in memory are touched once. Fewer tokens, and rows that fill no panel, take the way of
+ * vnni. The sums are the same in both.
  */
 #if defined(__x86_64__)
 
@@ -22,8 +23,8 @@
 /* Groups of q8 that are widened at a time. Of q4: PK_LANES, as many as have their scales loaded. */
 #define STRETCH_GROUPS 8
 #define WIDE_BYTES (STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP))
-/* With 16 sequences or fewer a step waits for memory, and vnni prefetches better. */
-#define MIN_TOKENS (PK_AMX_ROWS + 1)
+/* Fewer tokens pay less for vnni than for widening the weights. */
+#define MIN_TOKENS 28
 
 /* What ldtilecfg reads. */
 typedef struct TileConfig
@@ -171,6 +172,15 @@ store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCK
 		memcpy(to + t * g->y_stride, y[t], sizeof(y[0]));
 }
 
+/* Lines that a chunk prefetches beside each group, so that all tokens together fetch a stretch. */
+PK_INLINE size_t
+lines_a_group(size_t group_bytes, size_t n_tokens)
+{
+	size_t n_chunks = (n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
+
+	return (group_bytes + PK_ALIGNMENT * n_chunks - 1) / (PK_ALIGNMENT * n_chunks);
+}
+
 /* A stretch of groups from j of a panel, for the tokens of a range. */
 TARGET PK_INLINE void
 multiply_stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
@@ -201,6 +211,27 @@ multiply_stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool
 	}
 }
 
+/* Where the next stretch begins, that of group j: of this panel or of the next, if there is one. */
+PK_INLINE void
+point_ahead(const PkGemm *g, const Range *range, size_t block, size_t j, size_t group_bytes,
+            PkAmxChunk *c)
+{
+	const size_t   block_bytes = g->acts->n_groups * group_bytes;
+	const uint8_t *data = g->w->data;
+
+	if (j == range->j1)
+	{
+		block += PK_AMX_BLOCKS;
+		j = range->j0;
+	}
+	c->n_lines = 0;
+	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
+		return;
+	c->n_lines = lines_a_group(group_bytes, range->n_tokens);
+	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+		c->next[b] = data + (block + b) * block_bytes + j * group_bytes;
+}
+
 /* A panel for the tokens and groups of a range. */
 TARGET PK_INLINE void
 multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
@@ -217,6 +248,7 @@ multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bo
 		s->chunk.n_groups = range->j1 - j < most ? range->j1 - j : most;
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 			(is_q8 ? widen_q8 : widen_q4)(s->w, b, w + b * block_bytes, s->chunk.n_groups);
+		point_ahead(g, range, block, j + s->chunk.n_groups, group_bytes, &s->chunk);
 		multiply_stretch(g, range, j, s, is_q8);
 	}
 	store_y(g, range, block * PK_LANES, s->y);

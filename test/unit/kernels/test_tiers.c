@@ -146,7 +146,7 @@ static void
 test_many_tokens(const PkKernels *tier)
 {
 	static const PkQuant quants[] = {PK_QUANT_Q8, PK_QUANT_Q4};
-	static const Shape   shapes[] = {{32, 128, 17},  {32, 160, 32},   {40, 2200, 33},
+	static const Shape   shapes[] = {{32, 128, 29},  {32, 160, 32},   {40, 2200, 33},
 	                                 {64, 544, 47},  {32, 33, 48},    {96, 1100, 63},
 	                                 {47, 2048, 64}, {32, 1024, 100}, {32, 544, MANY_TOKENS}};
 
