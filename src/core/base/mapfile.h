@@ -40,6 +40,12 @@ PkStatus pk_file_write(int fd, const char *name, const void *data, size_t len, u
                        PkError *err);
 
 /*
+ * Advice: len bytes from offset, allocated and not written yet, are to lie in the page cache as
+ * huge pages, where the system and the file system have them for files.
+ */
+void pk_file_prefer_huge(int fd, size_t len, uint64_t offset);
+
+/*
  * The open file belongs to this process's user and nobody else may write it, else
  * PK_NO_PERMISSION.
  */

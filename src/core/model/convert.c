@@ -287,6 +287,7 @@ allocate_file(const Conversion *c, PkError *err)
 			return hint_disk(pk_error_errno(err, failure, "could not allocate %zu bytes for \"%s\"",
 			                                size, c->args->image_path),
 			                 err);
+		pk_file_prefer_huge(c->fd, n, done);
 		done += n;
 	}
 	return PK_OK;
