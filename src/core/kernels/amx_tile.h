@@ -38,12 +38,18 @@ typedef struct PkAmxChunk
 	size_t         n_tokens, n_groups;
 	const int8_t  *q; /* activations of the first token, each token q_stride further */
 	size_t         q_stride;
-	const uint8_t *w;                   /* (n_groups) widened groups */
-	const float (*scale)[PK_LANES];     /* (n_tokens): of the activations, a group each */
-	const uint8_t *next[PK_AMX_BLOCKS]; /* prefetched: this many lines a group of each block, */
-	size_t         n_lines;             /* and moved on */
-	PkV16 (*y)[PK_AMX_BLOCKS];          /* (n_tokens), added to */
-	PkI16 dots[PK_AMX_TOKENS][PK_AMX_BLOCKS]; /* scratch */
+	const uint8_t *w;               /* (n_groups) widened groups */
+	const float (*scale)[PK_LANES]; /* (n_tokens): of the activations, a group each */
+	PkV16 (*y)[PK_AMX_BLOCKS];      /* (n_tokens), added to */
+	/*
+	 * Prefetched beside each group, and moved on: lines of each block of the next stretch, and two
+	 * lines of each of some tokens of y, where it goes.
+	 */
+	const uint8_t *next[PK_AMX_BLOCKS];
+	size_t         n_lines;
+	const float   *out;
+	size_t         out_stride, n_out;
+	PkI16          dots[PK_AMX_TOKENS][PK_AMX_BLOCKS]; /* scratch */
 } PkAmxChunk;
 
 #define PK_AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : : : "memory")
@@ -54,7 +60,6 @@ typedef struct PkAmxChunk
 #define PK_AMX_DOT(sum, acts, weights) \
 	__asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
 
-/* A few lines of the next stretch, while this one computes. */
 PK_INLINE void
 pk_amx_prefetch(PkAmxChunk *c)
 {
@@ -64,6 +69,12 @@ pk_amx_prefetch(PkAmxChunk *c)
 			__builtin_prefetch(c->next[b], 0, 2);
 			c->next[b] += PK_ALIGNMENT;
 		}
+	for (size_t i = 0; i < c->n_out; i++)
+	{
+		__builtin_prefetch(c->out, 1);
+		__builtin_prefetch(c->out + PK_LANES, 1);
+		c->out += c->out_stride;
+	}
 }
 
 /* The float part of a group for tokens [begin, end): scale of the first token, w the group. */

@@ -172,13 +172,13 @@ store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCK
 		memcpy(to + t * g->y_stride, y[t], sizeof(y[0]));
 }
 
-/* Lines that a chunk prefetches beside each group, so that all tokens together fetch a stretch. */
+/* Parts of n for the chunks of a range, or for those and their groups. */
 PK_INLINE size_t
-lines_a_group(size_t group_bytes, size_t n_tokens)
+share(size_t n, const Range *range, size_t n_groups)
 {
-	size_t n_chunks = (n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
+	size_t n_parts = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS * n_groups;
 
-	return (group_bytes + PK_ALIGNMENT * n_chunks - 1) / (PK_ALIGNMENT * n_chunks);
+	return (n + n_parts - 1) / n_parts;
 }
 
 /* A stretch of groups from j of a panel, for the tokens of a range. */
@@ -227,9 +227,18 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t j, size_t 
 	c->n_lines = 0;
 	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
 		return;
-	c->n_lines = lines_a_group(group_bytes, range->n_tokens);
+	c->n_lines = share(group_bytes / PK_ALIGNMENT + 1, range, 1);
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 		c->next[b] = data + (block + b) * block_bytes + j * group_bytes;
+}
+
+/* Where y goes after the last stretch: stores would wait for lines that are in no cache near. */
+PK_INLINE void
+point_out(const PkGemm *g, const Range *range, size_t block, size_t j, PkAmxChunk *c)
+{
+	c->n_out = j == range->j1 ? share(range->n_tokens, range, c->n_groups) : 0;
+	c->out = g->y + range->t0 * g->y_stride + block * PK_LANES;
+	c->out_stride = g->y_stride;
 }
 
 /* A panel for the tokens and groups of a range. */
@@ -249,6 +258,7 @@ multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bo
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 			(is_q8 ? widen_q8 : widen_q4)(s->w, b, w + b * block_bytes, s->chunk.n_groups);
 		point_ahead(g, range, block, j + s->chunk.n_groups, group_bytes, &s->chunk);
+		point_out(g, range, block, j + s->chunk.n_groups, &s->chunk);
 		multiply_stretch(g, range, j, s, is_q8);
 	}
 	store_y(g, range, block * PK_LANES, s->y);
