@@ -13,23 +13,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "memory.h"
 #include "timing.h"
 
 #define N_BYTES ((size_t) 2 << 30)
 #define RUNS 9
 #define MAX_THREADS 256
 
-typedef uint64_t Words __attribute__((vector_size(64)));
-
 typedef struct Part
 {
-	const Words       *words;
+	const char        *bytes;
 	size_t             n;
 	pthread_barrier_t *barrier;
-	Words              sum;
+	uint64_t           sum;
 } Part;
 
-/* Four sums, so that additions don't wait for one another. */
 static void *
 thread_main(void *arg)
 {
@@ -37,13 +35,8 @@ thread_main(void *arg)
 
 	for (int run = 0; run < RUNS; run++)
 	{
-		Words sums[4] = {{0}};
-
 		pthread_barrier_wait(part->barrier);
-		for (size_t i = 0; i + 4 <= part->n; i += 4)
-			for (size_t k = 0; k < 4; k++)
-				sums[k] += part->words[i + k];
-		part->sum += sums[0] + sums[1] + sums[2] + sums[3];
+		part->sum += read_memory(part->bytes, part->n);
 		pthread_barrier_wait(part->barrier);
 	}
 	return NULL;
@@ -69,10 +62,11 @@ main(int argc, char **argv)
 	pthread_barrier_init(&barrier, NULL, (unsigned) n_threads + 1);
 	for (int i = 0; i < n_threads; i++)
 	{
-		size_t n_words = N_BYTES / sizeof(Words), begin = n_words * (size_t) i / (size_t) n_threads;
+		size_t n_lines = N_BYTES / LINE_BYTES, begin = n_lines * (size_t) i / (size_t) n_threads;
+		size_t end = n_lines * ((size_t) i + 1) / (size_t) n_threads;
 
-		parts[i] = (Part){.words = (const Words *) memory + begin,
-		                  .n = n_words * ((size_t) i + 1) / (size_t) n_threads - begin,
+		parts[i] = (Part){.bytes = (const char *) memory + begin * LINE_BYTES,
+		                  .n = (end - begin) * LINE_BYTES,
 		                  .barrier = &barrier};
 		if (pthread_create(&threads[i], NULL, thread_main, &parts[i]) != 0)
 			return 1;

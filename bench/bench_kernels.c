@@ -17,6 +17,7 @@
 #include "core/base/threads.h"
 #include "core/kernels/kernels.h"
 
+#include "memory.h"
 #include "timing.h"
 
 #define N_ROWS 8192
@@ -44,7 +45,7 @@ typedef struct Bench
 	float          *y;
 	float          *scores, *out, *q;
 	const void     *k_blocks[MAX_KEYS / PK_KV_BLOCK], *v_blocks[MAX_KEYS / PK_KV_BLOCK];
-	const uint64_t *stream;
+	const char     *stream;
 } Bench;
 
 /* What a tile of the pool does; copy counts runs, so that each reads other memory. */
@@ -227,7 +228,7 @@ measure(Bench *bench, PkTileFn fn, Job *job, size_t n_tiles, size_t n_threads)
 static void
 bench_stream(Bench *bench)
 {
-	uint64_t *stream = pages(STREAM_BYTES);
+	void *stream = pages(STREAM_BYTES);
 
 	memset(stream, 1, STREAM_BYTES);
 	bench->stream = stream;
@@ -246,17 +247,10 @@ bench_stream(Bench *bench)
 static void
 stream_tile(void *arg, size_t thread, size_t tile)
 {
-	Job            *job = arg;
-	const uint64_t *at = job->bench->stream + tile * (STREAM_TILE / sizeof(uint64_t));
-	uint64_t        sums[8] = {0}, sum = 0;
+	Job *job = arg;
 
 	(void) thread;
-	for (size_t i = 0; i < STREAM_TILE / sizeof(uint64_t); i += 8)
-		for (size_t k = 0; k < 8; k++)
-			sums[k] += at[i + k];
-	for (size_t k = 0; k < 8; k++)
-		sum += sums[k];
-	job->sum += sum;
+	job->sum += read_memory(job->bench->stream + tile * STREAM_TILE, STREAM_TILE);
 }
 
 static void

@@ -19,6 +19,7 @@
 #include "core/base/threads.h"
 #include "core/engine/engine.h"
 
+#include "memory.h"
 #include "timing.h"
 
 #define KV_BYTES ((size_t) 1 << 30)
@@ -27,13 +28,11 @@
 #define MAX_TURNS 1000
 #define TILE_BYTES ((size_t) 1 << 20)
 
-typedef uint64_t Words __attribute__((vector_size(64)));
-
 typedef struct Weights
 {
-	const Words *words;
-	size_t       n;
-	Words        sums[PK_MAX_THREADS];
+	const char *bytes;
+	size_t      n;
+	uint64_t    sums[PK_MAX_THREADS];
 } Weights;
 
 static void       read_tile(void *arg, size_t thread, size_t tile);
@@ -62,11 +61,11 @@ main(int argc, char **argv)
 		fprintf(stderr, "usage: decode_limit IMAGE [TOKENS]\n");
 		return 2;
 	}
-	weights.words = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	if (weights.words == MAP_FAILED)
+	weights.bytes = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (weights.bytes == MAP_FAILED)
 		return 1;
 	must(pk_model_open(argv[1], &model, &err), &err);
-	weights.n = pk_model_info(model)->weight_bytes / sizeof(Words);
+	weights.n = pk_model_info(model)->weight_bytes;
 	must(pk_engine_create(&config, &engine, &err), &err);
 	must(pk_pool_create(pk_n_processors(), &pool, &err), &err);
 
@@ -100,19 +99,16 @@ static void
 read_tile(void *arg, size_t thread, size_t tile)
 {
 	Weights *weights = arg;
-	size_t   n_each = TILE_BYTES / sizeof(Words), end = (tile + 1) * n_each;
-	Words    sums[4] = {{0}};
+	size_t   begin = tile * TILE_BYTES, left = weights->n - begin;
 
-	for (size_t i = tile * n_each; i + 4 <= (end < weights->n ? end : weights->n); i += 4)
-		for (size_t k = 0; k < 4; k++)
-			sums[k] += weights->words[i + k];
-	weights->sums[thread] += sums[0] + sums[1] + sums[2] + sums[3];
+	weights->sums[thread] +=
+		read_memory(weights->bytes + begin, left < TILE_BYTES ? left : TILE_BYTES);
 }
 
 static double
 read_all(PkPool *pool, Weights *weights)
 {
-	size_t n_tiles = (weights->n * sizeof(Words) + TILE_BYTES - 1) / TILE_BYTES;
+	size_t n_tiles = (weights->n + TILE_BYTES - 1) / TILE_BYTES;
 	double begin = seconds();
 
 	(void) pk_pool_run(pool, read_tile, weights, n_tiles, NULL);

@@ -66,7 +66,8 @@ sub number
 	return $value;
 }
 
-# A prompt leaves room for one token; a short context makes several lengths the same.
+# A prompt leaves room for one token; a short context makes several lengths the same. The longest of
+# at most 512 tokens is compared with the core.
 sub clip_prompts
 {
 	my ($plan) = @_;
@@ -75,6 +76,7 @@ sub clip_prompts
 	my %seen;
 	$plan->{config}  = $config;
 	$plan->{prompts} = [ grep { !$seen{$_}++ } map { $_ < $most ? $_ : $most } @{ $plan->{prompts} } ];
+	($plan->{longest}) = sort { $b <=> $a } grep { $_ <= 512 } @{ $plan->{prompts} };
 }
 
 # polyko and llama.cpp by turns: q8, Q8_0, q4, Q4_0, ...
@@ -115,6 +117,7 @@ sub prepare
 	}
 	my $texts = Bench::Texts->new($session, Bench::Polyko::model_name($plan->{quants}[0]));
 	$plan->{prompt}{$_} = $texts->prompt($_) for (@{ $plan->{prompts} }, $Bench::Polyko::SHORT);
+	$plan->{other} = $texts->prompt($plan->{longest});
 	$texts->fill_table('bench_text', "$ENV{BENCH_WORK}/texts", $plan->{texts});
 	$texts->fill_table('bench_line', "$ENV{BENCH_WORK}/lines", 20 * $plan->{texts});
 	$plan->{text_tokens} = $texts->n_tokens('bench_text');

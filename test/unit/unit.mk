@@ -146,6 +146,6 @@ bench:
 	@$(MAKE) -f test/unit/unit.mk FLAVOUR=bench bench-build
 bench-build: $(BENCHES:%.c=$(B)/%)
 	@echo "built: $^"
-$(B)/bench/%: bench/%.c bench/timing.h $(ALL_LIBS)
+$(B)/bench/%: bench/%.c bench/timing.h bench/memory.h $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -o $@ $< $(ALL_LIBS) $(LIBS)

@@ -50,20 +50,21 @@ sub add_sizes
 	$add->('model head a token', 2 * $v * $e / 1e9, 'Gop');
 }
 
-# One sequence: prefill of each length and decode, through SQL and below.
+# One sequence: prefill of each length, through SQL and below. Both have had a prompt before, so that the
+# memory is there; another text, so that nothing of it is reused.
 sub measure_alone
 {
 	my ($self, $record) = @_;
 	my $plan    = $self->{plan};
 	my $session = $self->session;
+	$session->query($self->statement($plan->{other}, 1));
 	for my $n (@{ $plan->{prompts} })
 	{
 		my $seconds = $self->generate($session, $n, 1);
 		$record->("sql prefill $n", $self->{format}, $n / $seconds, 'tokens/s');
 	}
-	my ($longest) = sort { $b <=> $a } grep { $_ <= 512 } @{ $plan->{prompts} };
-	my $out = $self->cli('bench', '--prefill', $longest, '--decode', 1, '--rows', 1);
-	$record->("core prefill $longest", $self->{format}, rate('prefill', $out), 'tokens/s');
+	my $out = $self->cli('bench', '--prefill', $plan->{longest}, '--decode', 1, '--rows', 1);
+	$record->("core prefill $plan->{longest}", $self->{format}, rate('prefill', $out), 'tokens/s');
 }
 
 # Through SQL, then below it, between two readings of the bandwidth.
@@ -134,7 +135,7 @@ sub measure_session
 	my ($self, $record) = @_;
 	my $other = $self->session;
 	my $fresh = Bench::Session->new;
-	my $first = $fresh->seconds($self->statement($SHORT, 1));
+	my $first = $fresh->seconds($self->statement($self->{plan}{prompt}{$SHORT}, 1));
 	$record->('sql first token', $self->{format}, $first * 1000, 'ms');
 
 	my $most = 0;
@@ -142,7 +143,7 @@ sub measure_session
 		my (undef, $private) = $fresh->memory_mb or return;
 		$most = $private if $private > $most;
 	};
-	$fresh->query($self->statement($SHORT, $self->{plan}{decode}), $look);
+	$fresh->query($self->statement($self->{plan}{prompt}{$SHORT}, $self->{plan}{decode}), $look);
 	$record->('sql private memory at work', $self->{format}, $most, 'MB') if $most > 0;
 	my ($resident, $private) = $fresh->memory_mb or return;
 	$record->('sql resident memory', $self->{format}, $resident, 'MB');
@@ -162,14 +163,14 @@ sub session
 sub generate
 {
 	my ($self, $session, $n, $n_new) = @_;
-	return $session->seconds($self->statement($n, $n_new));
+	return $session->seconds($self->statement($self->{plan}{prompt}{$n}, $n_new));
 }
 
 # min_tokens keeps an end token from coming early.
 sub statement
 {
-	my ($self, $n, $n_new) = @_;
-	return "SELECT polyko_generate('$self->{plan}{prompt}{$n}', '$self->{model}', "
+	my ($self, $prompt, $n_new) = @_;
+	return "SELECT polyko_generate('$prompt', '$self->{model}', "
 	  . "max_tokens => $n_new, min_tokens => $n_new)";
 }
 
