@@ -199,40 +199,58 @@ pk_v_exp(PkV16 x)
 	return pk_v_select(pk_v_equal(x, x), p * scale_low * scale_high, x);
 }
 
-/*
- * x P(x), P the normal distribution: max(x, 0) - a P(-a) with a = |x|. P(-a) is a polynomial in
- * t = 2 a / 5.25 - 1, of least largest error times a (Remez: 5e-8); beyond 5.25 a P(-a) is below
- * 4e-7 and left out. As near the exact value as 0.5 x (1 + erff(x / sqrt 2)), at a third of its
- * cost.
- */
+/* erf after Cephes erff and erfcf: a polynomial below 1, exp(-x^2) times another beyond. */
+PK_INLINE PkV16
+pk_v_erf(PkV16 x)
+{
+	PkV16 z = x * x;
+	PkV16 small = z * 7.853861353153693e-5f + -8.010193625184903e-4f;
+
+	small = small * z + 5.188327685732524e-3f;
+	small = small * z + -2.685381193529856e-2f;
+	small = small * z + 1.128358514861418e-1f;
+	small = small * z + -3.761262582423300e-1f;
+	small = small * z + 1.128379165726710f;
+	small = small * x;
+
+	PkI16 is_negative = pk_v_less(x, pk_v_all(0.0f));
+	PkV16 a = pk_v_select(is_negative, -x, x);
+
+	a = pk_v_select(pk_v_less(a, pk_v_all(1.0f)), pk_v_all(1.0f), a);
+
+	PkV16 q = 1.0f / a;
+	PkV16 y = q * q;
+	PkV16 near = y * 2.326819970068386e-2f + -1.387039388740657e-1f;
+
+	near = near * y + 3.687424674597105e-1f;
+	near = near * y + -5.824733027278666e-1f;
+	near = near * y + 6.210004621745983e-1f;
+	near = near * y + -4.944515323274145e-1f;
+	near = near * y + 3.404879937665872e-1f;
+	near = near * y + -2.741127028184656e-1f;
+	near = near * y + 5.638259427386472e-1f;
+
+	PkV16 far = y * -1.047766399936249e+1f + 1.297719955372516e+1f;
+
+	far = far * y + -7.495518717768503f;
+	far = far * y + 2.921019019210786f;
+	far = far * y + -1.015265279202700f;
+	far = far * y + 4.218463358204948e-1f;
+	far = far * y + -2.820767439740514e-1f;
+	far = far * y + 5.641895067754075e-1f;
+
+	PkV16 large =
+		1.0f - pk_v_exp(-(a * a)) * q * pk_v_select(pk_v_less(a, pk_v_all(2.0f)), near, far);
+
+	large = pk_v_select(is_negative, -large, large);
+	return pk_v_select(pk_v_less(z, pk_v_all(1.0f)), small,
+	                   pk_v_select(pk_v_equal(x, x), large, x));
+}
+
 PK_INLINE PkV16
 pk_v_gelu(PkV16 x)
 {
-	const float most = 5.25f;
-	PkV16       a = (PkV16) ((PkI16) x & 0x7fffffff);
-	PkV16       t = a * (2.0f / most) - 1.0f;
-	PkV16       z = t * t;
-	/* Even and odd powers are two shorter chains. */
-	PkV16       even = z * 0.005809818686f + -0.03750522505f;
-	PkV16       odd = z * -0.003894086424f + 0.0173668394f;
-
-	even = even * z + 0.09847533698f;
-	odd = odd * z + -0.01652948215f;
-	even = even * z + -0.09560494398f;
-	odd = odd * z + -0.06335983311f;
-	even = even * z + -0.09769913485f;
-	odd = odd * z + 0.1967593908f;
-	even = even * z + 0.2571162266f;
-	odd = odd * z + -0.1209991268f;
-	even = even * z + 0.1150754466f;
-	odd = odd * z + -0.2259423554f;
-	even = even * z + 0.004332458858f;
-	odd = odd * z + -0.03340126356f;
-
-	PkV16 tail = a * (odd * t + even);
-	PkI16 positive = (PkI16) x & ~pk_v_less(x, pk_v_all(0.0f)); /* or NaN */
-
-	return (PkV16) positive - (PkV16) ((PkI16) tail & pk_v_less(a, pk_v_all(most)));
+	return 0.5f * x * (1.0f + pk_v_erf(x * 0.70710678118654752f));
 }
 
 /* tanh(u) = 1 - 2 / (exp(2u) + 1) */
