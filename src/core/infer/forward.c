@@ -53,7 +53,7 @@ static void     quantize_token(const Walk *walk, size_t t);
 static PkStatus quantize_rows(Walk *walk, PkActs *acts, const float *x, size_t x_stride,
                               const PkMatrix *w);
 static PkStatus multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts,
-                         PkAfter after, float *y, size_t y_stride);
+                         float *y, size_t y_stride);
 
 PkStatus
 pk_forward_prepare(const PkForward *forward, size_t n_threads, PkError *err)
@@ -124,13 +124,13 @@ run_layer(Walk *walk)
 	pk_acts_set(&space->acts_mlp, space->normed2, space->e_stride, walk->n_tokens, hidden,
 	            layer->h_to_4h.quant);
 	PK_FORWARD(for_tokens(walk, enter_layer, 2 * hidden));
-	PK_FORWARD(multiply(walk, &layer->qkv, layer->qkv_bias, &space->acts_attn, PK_AFTER_NOTHING,
-	                    space->qkv, space->qkv_stride));
+	PK_FORWARD(multiply(walk, &layer->qkv, layer->qkv_bias, &space->acts_attn, space->qkv,
+	                    space->qkv_stride));
 	PK_FORWARD(pk_attention(walk->compute, &attention));
 	PK_FORWARD(
 		quantize_rows(walk, &space->acts_attn, space->normed, space->e_stride, &layer->dense));
-	PK_FORWARD(multiply(walk, &layer->dense, layer->dense_bias, &space->acts_attn, PK_AFTER_NOTHING,
-	                    space->attn_out, space->e_stride));
+	PK_FORWARD(multiply(walk, &layer->dense, layer->dense_bias, &space->acts_attn, space->attn_out,
+	                    space->e_stride));
 	if (!walk->config->use_parallel_residual)
 		PK_FORWARD(for_tokens(walk, enter_feed_forward, hidden));
 	return run_feed_forward(walk);
@@ -143,11 +143,20 @@ run_feed_forward(Walk *walk)
 	PkWorkspace   *space = walk->forward->space;
 	PkAfter after = walk->config->hidden_act == PK_ACT_GELU ? PK_AFTER_GELU : PK_AFTER_GELU_TANH;
 
-	PK_FORWARD(multiply(walk, &layer->h_to_4h, layer->h_to_4h_bias, &space->acts_mlp, after,
-	                    space->ffn, space->f_stride));
-	PK_FORWARD(quantize_rows(walk, &space->acts_ffn, space->ffn, space->f_stride, &layer->h4_to_h));
-	return multiply(walk, &layer->h4_to_h, layer->h4_to_h_bias, &space->acts_ffn, PK_AFTER_NOTHING,
-	                space->mlp_out, space->e_stride);
+	PkLinear linear = {.w = &layer->h_to_4h,
+	                   .bias = layer->h_to_4h_bias,
+	                   .acts = &space->acts_mlp,
+	                   .after = after,
+	                   .y = space->ffn,
+	                   .y_stride = space->f_stride,
+	                   .next = &space->acts_ffn,
+	                   .next_quant = layer->h4_to_h.quant};
+
+	pk_acts_set(&space->acts_ffn, space->ffn, space->f_stride, walk->n_tokens,
+	            layer->h4_to_h.n_cols, layer->h4_to_h.quant);
+	PK_FORWARD(pk_linear(walk->compute, &linear));
+	return multiply(walk, &layer->h4_to_h, layer->h4_to_h_bias, &space->acts_ffn, space->mlp_out,
+	                space->e_stride);
 }
 
 /* Call fn for all tokens; n_cols floats a token say how many make a tile. */
@@ -294,11 +303,10 @@ quantize_token(const Walk *walk, size_t t)
 }
 
 static PkStatus
-multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts, PkAfter after,
-         float *y, size_t y_stride)
+multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts, float *y,
+         size_t y_stride)
 {
-	PkLinear linear = {
-		.w = w, .bias = bias, .acts = acts, .after = after, .y = y, .y_stride = y_stride};
+	PkLinear linear = {.w = w, .bias = bias, .acts = acts, .y = y, .y_stride = y_stride};
 
 	return pk_linear(walk->compute, &linear);
 }

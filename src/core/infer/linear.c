@@ -30,8 +30,9 @@ static void       linear_tile(void *arg, size_t thread, size_t tile);
 static PkActs     acts_slice(const PkActs *acts, size_t t0, size_t n_tokens);
 static void       product(const LinearWork *work, const PkGemm *gemm, size_t block_begin,
                           size_t block_end);
-static void       finish_rows(const LinearWork *work, const PkGemm *gemm, size_t row_begin,
-                              size_t row_end);
+static void       finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end);
+static void       quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant,
+                                size_t begin, size_t end);
 
 PkStatus
 pk_linear_prepare(PkQuant quant, PkError *err)
@@ -67,8 +68,12 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t fair = pk_n_tiles(work.n_blocks, TILES_PER_THREAD * pk_pool_n_threads(compute->pool));
 
 	work.tile_blocks = pk_tile_items(budget, per_token * work.tile_tokens, fair);
-	if (compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS)
-		work.tile_blocks = pk_n_tiles(work.tile_blocks, PANEL_BLOCKS) * PANEL_BLOCKS;
+	size_t step =
+		compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS ? PANEL_BLOCKS : 1;
+
+	if (linear->next != NULL && step * PK_LANES < pk_quant_group(linear->next_quant))
+		step = pk_n_tiles(pk_quant_group(linear->next_quant), PK_LANES);
+	work.tile_blocks = pk_n_tiles(work.tile_blocks, step) * step;
 	return work;
 }
 
@@ -97,13 +102,9 @@ linear_tile(void *arg, size_t thread, size_t tile)
 	               .y_stride = linear->y_stride};
 
 	product(work, &gemm, begin, end);
-	if (linear->after != PK_AFTER_NOTHING)
-	{
-		size_t row_end = end * PK_LANES;
-
-		finish_rows(work, &gemm, begin * PK_LANES,
-		            row_end < linear->w->n_rows ? row_end : linear->w->n_rows);
-	}
+	for (size_t t = t0; t < t0 + n_tokens; t++)
+		finish_rows(work, t, begin * PK_LANES,
+		            end * PK_LANES < linear->w->n_rows ? end * PK_LANES : linear->w->n_rows);
 }
 
 static PkActs
@@ -150,19 +151,20 @@ product(const LinearWork *work, const PkGemm *gemm, size_t block_begin, size_t b
 	}
 }
 
-/* The activation, while the tile is in the cache. */
+/* The activation function and the quantised y of a token, while the tile is in the cache. */
 static void
-finish_rows(const LinearWork *work, const PkGemm *gemm, size_t row_begin, size_t row_end)
+finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end)
 {
-	for (size_t t = 0; t < gemm->acts->n_tokens; t++)
-	{
-		float *y_t = gemm->y + t * gemm->y_stride + row_begin;
+	const PkLinear *linear = work->linear;
+	float          *y = linear->y + t * linear->y_stride + row_begin;
+	size_t          n = row_end - row_begin;
 
-		if (work->linear->after == PK_AFTER_GELU)
-			work->kernels->gelu(y_t, row_end - row_begin);
-		else
-			work->kernels->gelu_tanh(y_t, row_end - row_begin);
-	}
+	if (linear->after == PK_AFTER_GELU)
+		work->kernels->gelu(y, n);
+	else if (linear->after == PK_AFTER_GELU_TANH)
+		work->kernels->gelu_tanh(y, n);
+	if (linear->next != NULL)
+		quantize_part(work->kernels, linear->next, t, linear->next_quant, row_begin, row_end);
 }
 
 void
@@ -182,11 +184,21 @@ pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size
 void
 pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant)
 {
+	quantize_part(kernels, acts, t, quant, 0, acts->n_cols);
+}
+
+/* Columns [begin, end) of token row t; begin is the first of a group, end the last one's or N. */
+static void
+quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant, size_t begin,
+              size_t end)
+{
 	size_t group = pk_quant_group(quant);
 
 	if (acts->n_groups == 0)
 		return;
-	kernels->quantize(acts->x + t * acts->x_stride, acts->n_cols, group,
-	                  acts->q + t * acts->q_stride, acts->scale + t * acts->n_groups,
-	                  acts->sum + t * acts->n_groups);
+
+	size_t at = t * acts->n_groups + begin / group;
+
+	kernels->quantize(acts->x + t * acts->x_stride + begin, end - begin, group,
+	                  acts->q + t * acts->q_stride + begin, acts->scale + at, acts->sum + at);
 }

@@ -23,6 +23,9 @@ typedef struct PkLinear
 	PkAfter         after;
 	float          *y; /* (T, N) */
 	size_t          y_stride;
+	/* NULL, or activations of (T, N) for the next product, set: y, quantised tile by tile. */
+	PkActs         *next;
+	PkQuant         next_quant;
 } PkLinear;
 
 /* Load what products with this format need ('f32': OpenBLAS). Once before pk_linear(). */
