@@ -103,15 +103,15 @@ typedef struct PkTile
 #define PK_GROUP_Q8(dots, fetch)                                                            \
 	"mov $8, %k[left]\n"                                                                    \
 	"2:\n\t"                                                                                \
-	PK_QUAD_Q8("0", dots) fetch("64*0") PK_QUAD_Q8("1", dots) fetch("64*1")             \
-	PK_QUAD_Q8("2", dots) fetch("64*2") PK_QUAD_Q8("3", dots) fetch("64*3")             \
+	PK_QUAD_Q8("0", dots) fetch("64*0") PK_QUAD_Q8("1", dots) fetch("64*1")                 \
+	PK_QUAD_Q8("2", dots) fetch("64*2") PK_QUAD_Q8("3", dots) fetch("64*3")                 \
 	"add $256, %[w]\n\t"                                                                    \
 	"add $256, %[next]\n\t"                                                                 \
 	"add $16, %[q]\n\t"                                                                     \
 	"dec %k[left]\n\t"                                                                      \
 	"jnz 2b\n\t"                                                                            \
 	PK_OF_BLOCKS("vmovups", "-2048")                                                        \
-	fetch("0")                                                                            \
+	fetch("0")                                                                              \
 	"add $64, %[w]\n\t"                                                                     \
 	"add $64, %[next]\n\t"
 /* clang-format on */
@@ -129,10 +129,10 @@ typedef struct PkTile
 #define PK_PIECE_Q4(p, even, odd, dots) PK_EVEN(p) dots(even) PK_ODD(p) dots(odd)
 /* clang-format off */
 #define PK_GROUP_Q4(dots, fetch)                                                            \
-	PK_PIECE_Q4("0", "0", "1", dots) fetch("64*0")                                        \
-	PK_PIECE_Q4("1", "2", "3", dots) fetch("64*1")                                        \
-	PK_PIECE_Q4("2", "4", "5", dots) fetch("64*2")                                        \
-	PK_PIECE_Q4("3", "6", "7", dots) fetch("64*3") fetch("64*4")                        \
+	PK_PIECE_Q4("0", "0", "1", dots) fetch("64*0")                                          \
+	PK_PIECE_Q4("1", "2", "3", dots) fetch("64*1")                                          \
+	PK_PIECE_Q4("2", "4", "5", dots) fetch("64*2")                                          \
+	PK_PIECE_Q4("3", "6", "7", dots) fetch("64*3") fetch("64*4")                            \
 	PK_OF_BLOCKS("vcvtph2ps", "0")                                                          \
 	"add $288, %[next]\n\t"                                                                 \
 	"add $288, %[w]\n\t"                                                                    \

@@ -227,7 +227,7 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t j, size_t 
 	c->n_lines = 0;
 	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
 		return;
-	c->n_lines = share(group_bytes / PK_ALIGNMENT + 1, range, 1);
+	c->n_lines = share((group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT, range, 1);
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 		c->next[b] = data + (block + b) * block_bytes + j * group_bytes;
 }

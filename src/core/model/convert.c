@@ -26,6 +26,7 @@
 
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
+#define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -57,6 +58,8 @@ static PkStatus ask_tokenizer(Conversion *c, PkError *err);
 static PkStatus create_image(Conversion *c, PkError *err);
 static PkStatus check_room(const Conversion *c, PkError *err);
 static PkStatus allocate_file(const Conversion *c, PkError *err);
+static PkStatus prefer_huge_pages(Conversion *c);
+static void     prefer_huge_tile(void *arg, size_t thread, size_t tile);
 static PkStatus hint_disk(PkStatus status, PkError *err);
 static PkStatus start_stream(Conversion *c, PkError *err);
 static PkStatus convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err);
@@ -240,7 +243,8 @@ create_image(Conversion *c, PkError *err)
 		return hint_disk(pk_error_errno(err, errno, "could not create \"%s\"", path), err);
 	if (c->args->keep_free)
 		PK_FORWARD(check_room(c, err));
-	return allocate_file(c, err);
+	PK_FORWARD(allocate_file(c, err));
+	return prefer_huge_pages(c);
 }
 
 /* A full disk would stop the server's WAL: leave max(1 GiB, 5 %). */
@@ -287,10 +291,36 @@ allocate_file(const Conversion *c, PkError *err)
 			return hint_disk(pk_error_errno(err, failure, "could not allocate %zu bytes for \"%s\"",
 			                                size, c->args->image_path),
 			                 err);
-		pk_file_prefer_huge(c->fd, n, done);
 		done += n;
 	}
 	return PK_OK;
+}
+
+/* By all threads, as the system clears what it lays into pages. */
+static PkStatus
+prefer_huge_pages(Conversion *c)
+{
+	size_t n_tiles = (c->layout.size_bytes + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
+
+	if (c->args->pool != NULL)
+		return pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel);
+	for (size_t i = 0; i < n_tiles; i++)
+	{
+		prefer_huge_tile(c, 0, i);
+		if (pk_cancel_poll(c->args->cancel))
+			return PK_CANCELLED;
+	}
+	return PK_OK;
+}
+
+static void
+prefer_huge_tile(void *arg, size_t thread, size_t tile)
+{
+	const Conversion *c = arg;
+	size_t            begin = tile * HUGE_TILE_BYTES, left = c->layout.size_bytes - begin;
+
+	(void) thread;
+	pk_file_prefer_huge(c->fd, left < HUGE_TILE_BYTES ? left : HUGE_TILE_BYTES, begin);
 }
 
 static PkStatus
