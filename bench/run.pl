@@ -117,7 +117,7 @@ sub prepare
 	}
 	my $texts = Bench::Texts->new($session, Bench::Polyko::model_name($plan->{quants}[0]));
 	$plan->{prompt}{$_} = $texts->prompt($_) for (@{ $plan->{prompts} }, $Bench::Polyko::SHORT);
-	$plan->{other} = $texts->prompt($plan->{longest});
+	$plan->{warm_prompt} = $texts->prompt($plan->{longest});
 	$texts->fill_table('bench_text', "$ENV{BENCH_WORK}/texts", $plan->{texts});
 	$texts->fill_table('bench_line', "$ENV{BENCH_WORK}/lines", 20 * $plan->{texts});
 	$plan->{text_tokens} = $texts->n_tokens('bench_text');

@@ -57,7 +57,7 @@ sub measure_alone
 	my ($self, $record) = @_;
 	my $plan    = $self->{plan};
 	my $session = $self->session;
-	$session->query($self->statement($plan->{other}, 1));
+	$session->query($self->statement($plan->{warm_prompt}, 1));
 	for my $n (@{ $plan->{prompts} })
 	{
 		my $seconds = $self->generate($session, $n, 1);

@@ -79,8 +79,8 @@ sub measure_alone
 	my ($self, $record) = @_;
 	my $n = $self->{plan}{prefill};
 	$self->{plan}{prompt}{$n} = $self->{texts}->prompt($n);
-	$self->{plan}{longest}    = $n;
-	$self->{plan}{other}      = $self->{texts}->prompt($n);
+	$self->{plan}{longest}     = $n;
+	$self->{plan}{warm_prompt} = $self->{texts}->prompt($n);
 	$self->{polyko}->measure_alone($record);
 	return;
 }

@@ -141,8 +141,7 @@ run_feed_forward(Walk *walk)
 {
 	const PkLayer *layer = walk->layer;
 	PkWorkspace   *space = walk->forward->space;
-	PkAfter after = walk->config->hidden_act == PK_ACT_GELU ? PK_AFTER_GELU : PK_AFTER_GELU_TANH;
-
+	PkAfter  after = walk->config->hidden_act == PK_ACT_GELU ? PK_AFTER_GELU : PK_AFTER_GELU_TANH;
 	PkLinear linear = {.w = &layer->h_to_4h,
 	                   .bias = layer->h_to_4h_bias,
 	                   .acts = &space->acts_mlp,

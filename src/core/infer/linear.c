@@ -68,6 +68,7 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t fair = pk_n_tiles(work.n_blocks, TILES_PER_THREAD * pk_pool_n_threads(compute->pool));
 
 	work.tile_blocks = pk_tile_items(budget, per_token * work.tile_tokens, fair);
+
 	size_t step =
 		compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS ? PANEL_BLOCKS : 1;
 
@@ -101,10 +102,11 @@ linear_tile(void *arg, size_t thread, size_t tile)
 	               .y = linear->y + t0 * linear->y_stride,
 	               .y_stride = linear->y_stride};
 
+	size_t row_end = end * PK_LANES < linear->w->n_rows ? end * PK_LANES : linear->w->n_rows;
+
 	product(work, &gemm, begin, end);
 	for (size_t t = t0; t < t0 + n_tokens; t++)
-		finish_rows(work, t, begin * PK_LANES,
-		            end * PK_LANES < linear->w->n_rows ? end * PK_LANES : linear->w->n_rows);
+		finish_rows(work, t, begin * PK_LANES, row_end);
 }
 
 static PkActs
@@ -196,6 +198,8 @@ quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant, s
 
 	if (acts->n_groups == 0)
 		return;
+
+	PK_ASSERT(begin % group == 0);
 
 	size_t at = t * acts->n_groups + begin / group;
 

@@ -139,30 +139,12 @@ PK_TILE_FUNCTIONS(multiply_only_q4_, PK_GROUP_Q4, PK_AHEAD)
 	{                                                                     \
 		panel_tile(g, panel, t0, n, next, multiply_##format##_##n);       \
 	}
-TILE(q8, 1)
-TILE(q8, 2)
-TILE(q8, 3)
-TILE(q8, 4)
-TILE(q8, 5)
-TILE(q8, 6)
-TILE(q4, 1)
-TILE(q4, 2)
-TILE(q4, 3)
-TILE(q4, 4)
-TILE(q4, 5)
-TILE(q4, 6)
-TILE(only_q8, 1)
-TILE(only_q8, 2)
-TILE(only_q8, 3)
-TILE(only_q8, 4)
-TILE(only_q8, 5)
-TILE(only_q8, 6)
-TILE(only_q4, 1)
-TILE(only_q4, 2)
-TILE(only_q4, 3)
-TILE(only_q4, 4)
-TILE(only_q4, 5)
-TILE(only_q4, 6)
+#define EACH_TILE(format) \
+	TILE(format, 1) TILE(format, 2) TILE(format, 3) TILE(format, 4) TILE(format, 5) TILE(format, 6)
+EACH_TILE(q8)
+EACH_TILE(q4)
+EACH_TILE(only_q8)
+EACH_TILE(only_q4)
 
 #define TILES(format)                                                               \
 	{                                                                               \
@@ -174,7 +156,7 @@ static const TileFns tiles_q4 = {TILES(q4), TILES(only_q4)};
 
 /*
  * Of several tiles of a panel the last four prefetch the four blocks of the next stretch, the first
- * block last; where there are fewer, the first ones take two. Of one tile it isn't used.
+ * block last; where there are fewer, the first ones take two. One alone goes another way.
  */
 static Next
 next_of(const Panel *panel, size_t tile, size_t n_tiles)
@@ -184,7 +166,7 @@ next_of(const Panel *panel, size_t tile, size_t n_tiles)
 	size_t n_twice = PK_TILE_BLOCKS - n_last; /* tiles that take two */
 	size_t block = left;
 
-	if (left >= n_last)
+	if (n_tiles == 1 || left >= n_last)
 		return (Next){panel->data, 0};
 	if (left < n_last - n_twice)
 		return (Next){panel->next + block * panel->block_bytes, 0};
