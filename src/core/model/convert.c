@@ -27,6 +27,7 @@
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
 #define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
+#define HUGE_SHARE 4 /* of the machine's memory at most one part in so many */
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -296,12 +297,20 @@ allocate_file(const Conversion *c, PkError *err)
 	return PK_OK;
 }
 
-/* By all threads, as the system clears what it lays into pages. */
+/*
+ * By all threads, as the system clears what it lays into pages. Not for an image that is large
+ * beside the machine's memory: its pages would push out what is read, and go before they are
+ * written.
+ */
 static PkStatus
 prefer_huge_pages(Conversion *c)
 {
 	size_t n_tiles = (c->layout.size_bytes + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
+	long   n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
 
+	if (n_pages <= 0 || page_bytes <= 0 ||
+	    c->layout.size_bytes / (size_t) page_bytes > (size_t) n_pages / HUGE_SHARE)
+		return PK_OK;
 	if (c->args->pool != NULL)
 		return pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel);
 	for (size_t i = 0; i < n_tiles; i++)
