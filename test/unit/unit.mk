@@ -17,6 +17,7 @@ endif
 FLAVOUR ?= unit
 B = build/$(FLAVOUR)-$(notdir $(firstword $(CC)))
 FUZZ_SECONDS ?= 30
+FUZZ_SEED ?= 0
 PROVE_FLAGS ?=
 JOBS ?= 2
 RUNNER ?=
@@ -115,13 +116,14 @@ format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 # libFuzzer, each target for FUZZ_SECONDS; new finds stay under build/, corpora are not changed.
+# FUZZ_SEED=N goes the same ways each time, 0 goes new ones.
 fuzz:
 	@$(MAKE) -f test/unit/unit.mk CC=clang FLAVOUR=fuzz fuzz-run
 fuzz-run: $(FUZZERS:%=$(B)/fuzz_%)
 	@for f in $(FUZZERS); do \
 		mkdir -p $(B)/found/$$f $(B)/crash; \
 		echo "fuzz $$f: $(FUZZ_SECONDS) s"; \
-		$(B)/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 \
+		$(B)/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -rss_limit_mb=2048 -timeout=10 \
 			-artifact_prefix=$(B)/crash/$$f- $(B)/found/$$f test/fuzz/corpus/$$f \
 			>$(B)/$$f.log 2>&1 || { tail -40 $(B)/$$f.log; echo "not ok - fuzz $$f"; exit 1; }; \
 		tail -1 $(B)/$$f.log; echo "ok - fuzz $$f found nothing in $(FUZZ_SECONDS) s"; \

@@ -9,7 +9,9 @@
 #define LEAST_HIDDEN 4 /* stars */
 
 static size_t read_group(const char *text, size_t len, size_t at, PkPiiChain *chain);
-static size_t read_join(const char *text, size_t len, size_t at, PkPiiJoin *join, bool *has_zero);
+static bool   is_country(const char *text, size_t len, size_t at);
+static size_t read_join(const char *text, size_t len, size_t at, bool may_have_zero,
+                        PkPiiJoin *join, bool *has_zero);
 static size_t skip_spaces(const char *text, size_t len, size_t at, size_t most);
 static size_t skip_bracketed_zero(const char *text, size_t len, size_t at);
 static bool   is_digit(const char *text, size_t len, size_t at);
@@ -18,6 +20,8 @@ static bool   is_more(PkPiiChar joint, PkPiiChar beyond);
 void
 pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain)
 {
+	bool may_have_zero = is_country(text, len, at);
+
 	chain->n_groups = 0;
 	chain->n_digits = 0;
 	while (chain->n_groups < PK_PII_MAX_GROUPS)
@@ -31,7 +35,8 @@ pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain)
 			group->join = PK_PII_NO_JOIN;
 			return;
 		}
-		at = read_join(text, len, at, &join, &group->zero_after);
+		at = read_join(text, len, at, may_have_zero, &join, &group->zero_after);
+		may_have_zero = false;
 		group->join = (uint8_t) join;
 		if (join == PK_PII_NO_JOIN || join == PK_PII_BY_STARS)
 			return;
@@ -57,9 +62,25 @@ read_group(const char *text, size_t len, size_t at, PkPiiChain *chain)
 	return at;
 }
 
+/* The group at byte at is the country's code, after which a trunk digit may stand in brackets. */
+static bool
+is_country(const char *text, size_t len, size_t at)
+{
+	uint32_t value = 0, n = 0;
+
+	for (PkPiiChar c = pk_pii_char(text, len, at); c.class == PK_PII_DIGIT && n < 5; n++)
+	{
+		value = value * 10 + c.value;
+		at += c.n;
+		c = pk_pii_char(text, len, at);
+	}
+	return value == PK_PII_COUNTRY && (n == 2 || n == 4);
+}
+
 /* Byte of the next group's first digit; or at, with no join. */
 static size_t
-read_join(const char *text, size_t len, size_t at, PkPiiJoin *join, bool *has_zero)
+read_join(const char *text, size_t len, size_t at, bool may_have_zero, PkPiiJoin *join,
+          bool *has_zero)
 {
 	size_t    next = skip_spaces(text, len, at, 2);
 	PkPiiChar c = pk_pii_char(text, len, next);
@@ -84,7 +105,7 @@ read_join(const char *text, size_t len, size_t at, PkPiiJoin *join, bool *has_ze
 		next += c.class == PK_PII_DASH ? c.n : 0;
 	}
 
-	size_t after_zero = skip_bracketed_zero(text, len, next);
+	size_t after_zero = may_have_zero ? skip_bracketed_zero(text, len, next) : next;
 
 	if (after_zero > next)
 	{
@@ -149,8 +170,8 @@ pk_pii_hides_after(const char *text, size_t len, size_t at)
 		at += c.n;
 		c = pk_pii_char(text, len, at);
 	}
-	if (c.class == PK_PII_DIGIT)
-		return n >= LEAST_HIDDEN - 1; /* ***5678 */
+	if (c.class == PK_PII_DIGIT) /* 123***5678 */
+		return n >= LEAST_HIDDEN - 1 && pk_pii_hides_before(text, 0, at);
 	return n >= LEAST_HIDDEN || (n > 0 && is_more(c, pk_pii_char(text, len, at + c.n)));
 }
 
@@ -174,13 +195,16 @@ static bool
 is_more(PkPiiChar joint, PkPiiChar beyond)
 {
 	return joint.class == PK_PII_DIGIT ||
-	       (joint.class == PK_PII_DASH &&
+	       ((joint.class == PK_PII_DASH || joint.class == PK_PII_DOT ||
+	         joint.class == PK_PII_MIDDOT) &&
 	        (beyond.class == PK_PII_DIGIT || beyond.class == PK_PII_STAR));
 }
 
 size_t
 pk_pii_chain_end(const char *text, size_t len, size_t at)
 {
+	bool may_have_zero = is_country(text, len, at);
+
 	for (;;)
 	{
 		PkPiiJoin join;
@@ -189,10 +213,11 @@ pk_pii_chain_end(const char *text, size_t len, size_t at)
 		while (is_digit(text, len, at))
 			at += pk_pii_char(text, len, at).n;
 
-		size_t next = read_join(text, len, at, &join, &has_zero);
+		size_t next = read_join(text, len, at, may_have_zero, &join, &has_zero);
 
 		if (join < PK_PII_BY_DASH || join == PK_PII_BY_STARS)
 			return at;
 		at = next;
+		may_have_zero = false;
 	}
 }

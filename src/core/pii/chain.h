@@ -7,6 +7,7 @@
 
 #include "core/pii/chars.h"
 
+#define PK_PII_COUNTRY 82     /* +82, 0082 */
 #define PK_PII_LEAST_DIGITS 7 /* of a number */
 #define PK_PII_MAX_GROUPS 6
 #define PK_PII_MAX_DIGITS 20 /* of one group, and of all that are kept */
@@ -32,7 +33,7 @@ typedef struct PkPiiGroup
 	uint8_t first;      /* in digits */
 	uint8_t n;          /* digits; more than PK_PII_MAX_DIGITS: a longer run */
 	uint8_t join;       /* PkPiiJoin to the next group */
-	bool    zero_after; /* (0) stands in the join: a trunk digit in brackets */
+	bool    zero_after; /* (0) stands in the join: a trunk digit after the country's code */
 } PkPiiGroup;
 
 /* The groups from one on, as many as fit. */

@@ -122,17 +122,22 @@ count_signs(const char *text, const PkPiiMatch *match)
 	return signs;
 }
 
-/* Past the spaces at byte at, if they lie between two signs; else at. */
+/* Past the spaces at byte at, maybe with a dash, if they lie between two signs; else at. */
 static size_t
 skip_gap(const char *text, const PkPiiMatch *match, size_t at)
 {
 	size_t    next = at;
 	PkPiiChar c = pk_pii_char(text, match->end, at);
 	bool is_after_sign = at > match->start && is_sign(match->kind, pk_pii_char_before(text, at));
+	bool has_space = false;
 
-	for (; c.class == PK_PII_SPACE; c = pk_pii_char(text, match->end, next))
+	for (; c.class == PK_PII_SPACE || c.class == PK_PII_DASH;
+	     c = pk_pii_char(text, match->end, next))
+	{
+		has_space |= c.class == PK_PII_SPACE;
 		next += c.n;
-	return is_after_sign && is_sign(match->kind, c) ? next : at;
+	}
+	return is_after_sign && has_space && is_sign(match->kind, c) ? next : at;
 }
 
 /*
@@ -181,12 +186,15 @@ pk_pii_is_hidden_whole(const char *text, const PkPiiMatch *match)
 static bool
 is_kept(PkPiiKind kind, const Signs *signs, size_t i)
 {
+	/* a local number in one piece: three stars before four digits could be emphasis */
+	size_t n_last = signs->n == 7 && signs->n_first == 7 ? 3 : 4;
+
 	switch (kind)
 	{
 		case PK_PII_TELL:
-			return !signs->is_spelled &&
-			       (i + 4 >= signs->n || (signs->n_first + 4 < signs->n && i < signs->n_first) ||
-			        (signs->n_first == signs->n && signs->n > 8 && i < 3));
+			return !signs->is_spelled && (i + n_last >= signs->n ||
+			                              (signs->n_first + 4 < signs->n && i < signs->n_first) ||
+			                              (signs->n_first == signs->n && signs->n > 8 && i < 3));
 		case PK_PII_RRN:
 		case PK_PII_FRN:
 			return i < 7;

@@ -11,7 +11,6 @@
 #define ACCOUNT 2 /* one of an account must be nearer: money is sent, then one calls */
 #define DIRECT 3  /* a label right before, with a colon or a particle */
 #define WORD 20
-#define COUNTRY 82
 /* "접수 02-345-6789" is a phone all the same, "접수번호 02-2024-0312" is none */
 #define LABELS (PK_PII_W_KEEP | PK_PII_W_RRN)
 #define MAX_NATIONAL 12
@@ -66,10 +65,10 @@ country_digits(const PkPiiCase *c)
 {
 	const PkPiiChain *chain = c->chain;
 
-	if (chain->n_digits >= 4 && pk_pii_value(chain->digits, 4) == COUNTRY &&
+	if (chain->n_digits >= 4 && pk_pii_value(chain->digits, 4) == PK_PII_COUNTRY &&
 	    chain->groups[0].n >= 4)
 		return 4;
-	if (chain->n_digits < 2 || pk_pii_value(chain->digits, 2) != COUNTRY)
+	if (chain->n_digits < 2 || pk_pii_value(chain->digits, 2) != PK_PII_COUNTRY)
 		return 0;
 	return c->before.class == PK_PII_PLUS || chain->groups[0].n == 2 ? 2 : 0;
 }
@@ -297,7 +296,8 @@ unplanned(PkPiiCase *c, PkPiiMatch *match)
 	const PkPiiGroup *groups = c->chain->groups;
 
 	if (c->chain->n_groups < 3 || c->chain->digits[0] != 0 || groups[0].n < 3 || groups[0].n > 4 ||
-	    groups[1].n < 3 || groups[1].n > 4 || groups[2].n != 4 || !pk_pii_may_end(c->chain, 3))
+	    groups[1].n < 3 || groups[1].n > 4 || groups[2].n != 4 ||
+	    groups[1].join == PK_PII_BY_CLOSE || !pk_pii_may_end(c->chain, 3))
 		return false;
 
 	const PkPiiContext *context = pk_pii_around(c, groups[2].end);

@@ -6,7 +6,7 @@
 
 #include "core/pii/rules.h"
 
-#define LOOK_BACK 128 /* bytes of a word before a number that are read */
+#define LOOK_BACK 128 /* bytes of a word before a number that are read, up to a mark */
 
 /* True if one of the texts begins at text (len bytes). */
 static bool
@@ -119,7 +119,7 @@ pk_pii_is_embedded(const PkPiiScan *scan, size_t start, size_t end)
 	                                       ".hwp", ".zip",  ".mp4", ".csv", ".log", ".doc",
 	                                       ".xls", ".htm",  ".JPG", ".PNG", ".PDF", "_"};
 	const char              *text = scan->text;
-	size_t                   first = start;
+	size_t first = start, mark_end = scan->style == PK_PII_MASK ? 0 : scan->mark_end;
 
 	if (begins(text + end, scan->len - end, suffixes, PK_LENGTH(suffixes)))
 		return true;
@@ -127,7 +127,8 @@ pk_pii_is_embedded(const PkPiiScan *scan, size_t start, size_t end)
 		return false;
 	if (text[start - 1] == '_' || text[start - 1] == '#')
 		return true;
-	while (first > 0 && start - first < LOOK_BACK && (uint8_t) text[first - 1] > ' ')
+	while (first > mark_end && start - first < LOOK_BACK && (uint8_t) text[first - 1] > ' ' &&
+	       pk_pii_mark_before(text, first, scan->words.has_labels) == 0)
 		first--;
 	return is_url(text, first, start);
 }
