@@ -36,7 +36,7 @@ static const char *const styles[PK_N_PII_STYLES] = {"token", "mask", "label"};
 /* The characters of a span that stand for a digit or letter. */
 typedef struct Signs
 {
-	size_t n, n_first; /* n_first: before the first separator */
+	size_t n, n_first, n_last; /* before the first separator, after the last */
 	bool   is_spelled;
 } Signs;
 
@@ -105,7 +105,7 @@ is_sign(PkPiiKind kind, PkPiiChar c)
 static Signs
 count_signs(const char *text, const PkPiiMatch *match)
 {
-	Signs signs = {0, 0, false};
+	Signs signs = {0, 0, 0, false};
 	bool  is_first = true;
 
 	for (size_t at = match->start; at < match->end;)
@@ -116,6 +116,7 @@ count_signs(const char *text, const PkPiiMatch *match)
 		is_first = is_first && (is_one || signs.n == 0);
 		signs.n += is_one;
 		signs.n_first += is_one && is_first;
+		signs.n_last = is_one ? signs.n_last + 1 : 0;
 		signs.is_spelled |= match->kind == PK_PII_TELL && is_one && c.class != PK_PII_DIGIT;
 		at += c.n;
 	}
@@ -186,15 +187,15 @@ pk_pii_is_hidden_whole(const char *text, const PkPiiMatch *match)
 static bool
 is_kept(PkPiiKind kind, const Signs *signs, size_t i)
 {
-	/* a local number in one piece: three stars before four digits could be emphasis */
-	size_t n_last = signs->n == 7 && signs->n_first == 7 ? 3 : 4;
+	/* Neither three stars before digits nor two between them: they don't look hidden (chain.h). */
+	size_t n_last = signs->n_last == 7 ? 3 : 4;
 
 	switch (kind)
 	{
 		case PK_PII_TELL:
 			return !signs->is_spelled && (i + n_last >= signs->n ||
 			                              (signs->n_first + 4 < signs->n && i < signs->n_first) ||
-			                              (signs->n_first == signs->n && signs->n > 8 && i < 3));
+			                              (signs->n_first == signs->n && signs->n > 9 && i < 3));
 		case PK_PII_RRN:
 		case PK_PII_FRN:
 			return i < 7;
