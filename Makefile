@@ -71,6 +71,9 @@ check:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/check.sh
 check-matrix:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/matrix.sh $(PARTS)
+check-large:
+	@test -f '$(CHECKPOINT)/config.json' || { echo "make check-large CHECKPOINT=DIR" >&2; exit 1; }
+	@PG_CONFIG='$(PG_CONFIG)' scripts/check.sh large
 
 # CHECKPOINT and the other settings reach it in the environment, where make puts them.
 bench:

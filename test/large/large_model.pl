@@ -4,6 +4,7 @@
 #
 #    make check-large CHECKPOINT=DIR        (DIR: a Polyglot-Ko checkpoint, or one of the same
 #                                            shapes from test/tools/mkcheckpoint.py 1.3b DIR)
+#    QUANTIZATION=q4 instead of q8.
 #    POLYKO_CANCELS=N runs N cancels for each tier instead of 100.
 use strict;
 use warnings;
@@ -14,6 +15,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 my $checkpoint = $ENV{CHECKPOINT} or plan skip_all => 'set CHECKPOINT to a directory';
+my $quantization = $ENV{QUANTIZATION} // 'q8';
 my $n_cancels = $ENV{POLYKO_CANCELS} // 100;
 
 my $CONVERSION_MEMORY_MIB = 512;    # anonymous memory of the worker: what is not page cache
@@ -27,7 +29,8 @@ $node->append_conf('postgresql.conf', "log_min_messages = warning\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION polyko');
 $node->safe_psql('postgres',
-	"CREATE SERVER large FOREIGN DATA WRAPPER polyko OPTIONS (path '$checkpoint')");
+	"CREATE SERVER large FOREIGN DATA WRAPPER polyko
+	 OPTIONS (path '$checkpoint', quantization '$quantization')");
 
 conversion_goes_on_after_a_timeout();
 first_answers();
