@@ -155,7 +155,9 @@ attend_tokens(const PkCompute *compute, const AttentionWork *work)
 	size_t budget = compute->kernels->needs == 0 ? (size_t) 1 << 19 : (size_t) 1 << 22;
 	size_t most = batch->n_tokens < MAX_ATTEND_TOKENS ? batch->n_tokens : MAX_ATTEND_TOKENS;
 
-	return pk_tile_items(budget, 2 * n_keys * work->head_size, most);
+	size_t n = pk_tile_items(budget, 2 * n_keys * work->head_size, most);
+
+	return n > PK_ATTEND_QUERIES ? n - n % PK_ATTEND_QUERIES : n;
 }
 
 static void

@@ -51,46 +51,67 @@ pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
 	return blocks[b + PK_ATTEND_AHEAD < n_blocks ? b + PK_ATTEND_AHEAD : n_blocks - 1];
 }
 
+/* How many chains, or vectors of values, of n queries go together: registers hold 16 sums. */
+#define PK_AT_ONCE(n) ((n) > PK_CHAINS ? PK_CHAINS / 2 : PK_CHAINS)
+
+/* A key's dimension times that of the queries, added to their chain c. */
+PK_INLINE void
+pk_body_score_key(const PkAttend *a, const float *q, size_t n, const char *item, PkLoad16Fn load16,
+                  PkFmaFn fma, size_t c, PkV16 (*chain)[PK_CHAINS])
+{
+	PkV16 key = load16(item);
+
+#pragma GCC unroll 8
+	for (size_t i = 0; i < n; i++)
+		chain[i][c] = fma(q[i * a->q_stride], key, chain[i][c]);
+}
+
+/* Chains [begin, begin + n_chains) of one block of keys for n queries from q on. */
+PK_INLINE void
+pk_body_score_chains(const PkAttend *a, const float *q, size_t n, const char *keys,
+                     const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
+                     size_t begin, size_t n_chains, PkV16 (*chain)[PK_CHAINS])
+{
+	size_t D = a->head_size, d = begin, key_bytes = PK_KV_BLOCK * item_bytes;
+
+#pragma GCC unroll 8
+	for (size_t i = 0; i < n; i++)
+#pragma GCC unroll 4
+		for (size_t c = 0; c < n_chains; c++)
+			chain[i][c] = pk_v_all(0.0f);
+	for (; d + PK_CHAINS - begin <= D; d += PK_CHAINS)
+	{
+		for (size_t at = 0; at < n_chains * key_bytes; at += PK_ALIGNMENT)
+			__builtin_prefetch(ahead + d * key_bytes + at);
+#pragma GCC unroll 4
+		for (size_t c = 0; c < n_chains; c++)
+			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, c, chain);
+	}
+#pragma GCC unroll 4
+	for (size_t c = 0; c < n_chains; c++)
+		if (d + c < D)
+			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, c, chain);
+}
+
 /* Scores of one block of keys for n queries from q on. */
 PK_INLINE void
 pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *keys,
                     const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
                     PkV16 *score)
 {
-	size_t D = a->head_size;
-	PkV16  chain[PK_ATTEND_QUERIES][PK_CHAINS];
-	size_t d = 0;
+	PkV16 chain[PK_ATTEND_QUERIES][PK_CHAINS], half[PK_ATTEND_QUERIES];
 
-#pragma GCC unroll 4
+	pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 0, PK_AT_ONCE(n), chain);
+#pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
-		chain[i][0] = chain[i][1] = chain[i][2] = chain[i][3] = pk_v_all(0.0f);
-	for (; d + PK_CHAINS <= D; d += PK_CHAINS)
-	{
-		for (size_t at = 0; at < PK_CHAINS * PK_KV_BLOCK * item_bytes; at += PK_ALIGNMENT)
-			__builtin_prefetch(ahead + d * PK_KV_BLOCK * item_bytes + at);
-#pragma GCC unroll 4
-		for (size_t c = 0; c < PK_CHAINS; c++)
-		{
-			PkV16 key = load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
-
-#pragma GCC unroll 4
-			for (size_t i = 0; i < n; i++)
-				chain[i][c] = fma(q[i * a->q_stride + d + c], key, chain[i][c]);
-		}
-	}
-#pragma GCC unroll 3
-	for (size_t c = 0; c < PK_CHAINS - 1; c++)
-		if (d + c < D)
-		{
-			PkV16 key = load16(keys + (d + c) * PK_KV_BLOCK * item_bytes);
-
-#pragma GCC unroll 4
-			for (size_t i = 0; i < n; i++)
-				chain[i][c] = fma(q[i * a->q_stride + d + c], key, chain[i][c]);
-		}
-#pragma GCC unroll 4
+		half[i] = chain[i][0] + chain[i][1];
+	if (PK_AT_ONCE(n) < PK_CHAINS)
+		pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 2, 2, chain);
+#pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
-		score[i] = ((chain[i][0] + chain[i][1]) + (chain[i][2] + chain[i][3])) * a->scale;
+		score[i] = (half[i] + (PK_AT_ONCE(n) < PK_CHAINS ? chain[i][0] + chain[i][1]
+		                                                 : chain[i][2] + chain[i][3])) *
+		           a->scale;
 }
 
 /* Scores of all keys; positions that a query doesn't see get -infinity. most: the maxima. */
@@ -130,19 +151,35 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 		most[i] = pk_v_max(high[i]);
 }
 
-/* Sum of p[pos] * v[pos][d] for vectors of dimensions from d0 on. */
-#define PK_VALUE_VECTORS 4
+/* The values of a position times the weights of queries [begin, n), added to their sums. */
+PK_INLINE void
+pk_body_value(const PkAttend *a, size_t begin, size_t n, size_t pos, const char *row,
+              size_t n_vectors, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
+              PkV16 (*sum)[PK_CHAINS])
+{
+#pragma GCC unroll 4
+	for (size_t v = 0; v < n_vectors; v++)
+	{
+		PkV16 value = load16(row + v * PK_LANES * item_bytes);
 
+#pragma GCC unroll 8
+		for (size_t i = 0; i < n; i++)
+			if (i >= begin)
+				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
+	}
+}
+
+/* Sum of p[pos] * v[pos][d] for vectors of dimensions from d0 on. */
 PK_INLINE void
 pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_vectors,
                const float *inverse, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma)
 {
 	size_t n_keys = a->n_keys + first;
 	size_t n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
-	PkV16  sum[PK_ATTEND_QUERIES][PK_VALUE_VECTORS];
+	PkV16  sum[PK_ATTEND_QUERIES][PK_CHAINS];
 	size_t pos = 0;
 
-#pragma GCC unroll 4
+#pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
 		for (size_t v = 0; v < n_vectors; v++)
@@ -155,34 +192,17 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
 
 		for (size_t at = 0; at < n_vectors * PK_LANES * item_bytes; at += PK_ALIGNMENT)
 			__builtin_prefetch(ahead + (row - values) + at);
-#pragma GCC unroll 4
-		for (size_t v = 0; v < n_vectors; v++)
-		{
-			PkV16 value = load16(row + v * PK_LANES * item_bytes);
-
-#pragma GCC unroll 4
-			for (size_t i = 0; i < n; i++)
-				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
-		}
+		pk_body_value(a, 0, n, pos, row, n_vectors, item_bytes, load16, fma, sum);
 	}
 	/* the last positions are seen by the later queries only */
-#pragma GCC unroll 3
 	for (size_t k = 1; k < n; k++, pos++)
 	{
 		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
 		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
 
-#pragma GCC unroll 4
-		for (size_t v = 0; v < n_vectors; v++)
-		{
-			PkV16 value = load16(row + v * PK_LANES * item_bytes);
-
-#pragma GCC unroll 4
-			for (size_t i = k; i < n; i++)
-				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
-		}
+		pk_body_value(a, k, n, pos, row, n_vectors, item_bytes, load16, fma, sum);
 	}
-#pragma GCC unroll 4
+#pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
 		for (size_t v = 0; v < n_vectors; v++)
@@ -230,8 +250,8 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 		inverse[i] = 1.0f / pk_v_sum(total);
 	}
 
-	for (; d + PK_VALUE_VECTORS * PK_LANES <= a->head_size; d += PK_VALUE_VECTORS * PK_LANES)
-		pk_body_values(a, first, n, d, PK_VALUE_VECTORS, inverse, item_bytes, load16, fma);
+	for (; d + PK_AT_ONCE(n) * PK_LANES <= a->head_size; d += PK_AT_ONCE(n) * PK_LANES)
+		pk_body_values(a, first, n, d, PK_AT_ONCE(n), inverse, item_bytes, load16, fma);
 	for (; d + PK_LANES <= a->head_size; d += PK_LANES)
 		pk_body_values(a, first, n, d, 1, inverse, item_bytes, load16, fma);
 	for (size_t i = 0; i < n; i++)
@@ -247,6 +267,11 @@ pk_body_attend(const PkAttend *a, size_t at_once, size_t item_bytes, PkLoad16Fn 
 
 	for (; at_once > 1 && i + PK_ATTEND_QUERIES <= a->n_queries; i += PK_ATTEND_QUERIES)
 		pk_body_attend_n(a, i, PK_ATTEND_QUERIES, item_bytes, load16, load1, fma);
+	if (at_once > 1 && i + PK_ATTEND_QUERIES / 2 <= a->n_queries)
+	{
+		pk_body_attend_n(a, i, PK_ATTEND_QUERIES / 2, item_bytes, load16, load1, fma);
+		i += PK_ATTEND_QUERIES / 2;
+	}
 	for (; i < a->n_queries; i++)
 		pk_body_attend_n(a, i, 1, item_bytes, load16, load1, fma);
 }

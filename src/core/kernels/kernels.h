@@ -25,7 +25,7 @@
 #define PK_KV_BLOCK 16
 
 /* Most queries that a kernel takes through the keys at a time. */
-#define PK_ATTEND_QUERIES 4
+#define PK_ATTEND_QUERIES 8
 
 /*
  * Activations of T tokens, quantised to int8 per group for q8 and q4 (group of the weights).
