@@ -195,8 +195,7 @@ static bool
 is_more(PkPiiChar joint, PkPiiChar beyond)
 {
 	return joint.class == PK_PII_DIGIT ||
-	       ((joint.class == PK_PII_DASH || joint.class == PK_PII_DOT ||
-	         joint.class == PK_PII_MIDDOT) &&
+	       (joint.class == PK_PII_DASH &&
 	        (beyond.class == PK_PII_DIGIT || beyond.class == PK_PII_STAR));
 }
 

@@ -123,22 +123,26 @@ count_signs(const char *text, const PkPiiMatch *match)
 	return signs;
 }
 
-/* Past the spaces at byte at, maybe with a dash, if they lie between two signs; else at. */
+/*
+ * Past what a hyphen stands for in a mask, from byte at on between two signs; else at. That is
+ * spaces, maybe with a dash, and dots, of which only phones keep theirs: their last part is whole.
+ */
 static size_t
 skip_gap(const char *text, const PkPiiMatch *match, size_t at)
 {
 	size_t    next = at;
 	PkPiiChar c = pk_pii_char(text, match->end, at);
-	bool is_after_sign = at > match->start && is_sign(match->kind, pk_pii_char_before(text, at));
-	bool has_space = false;
+	bool      is_between = at > match->start && !is_sign(match->kind, c) &&
+	                  is_sign(match->kind, pk_pii_char_before(text, at));
+	bool is_gap = false;
 
-	for (; c.class == PK_PII_SPACE || c.class == PK_PII_DASH;
+	for (; c.class >= PK_PII_DASH && c.class <= PK_PII_SPACE;
 	     c = pk_pii_char(text, match->end, next))
 	{
-		has_space |= c.class == PK_PII_SPACE;
+		is_gap |= c.class == PK_PII_SPACE || (c.class != PK_PII_DASH && match->kind != PK_PII_TELL);
 		next += c.n;
 	}
-	return is_after_sign && has_space && is_sign(match->kind, c) ? next : at;
+	return is_between && is_gap && is_sign(match->kind, c) ? next : at;
 }
 
 /*
