@@ -73,7 +73,7 @@ check-matrix:
 	@PG_CONFIG='$(PG_CONFIG)' scripts/matrix.sh $(PARTS)
 check-large:
 	@test -f '$(CHECKPOINT)/config.json' || { echo "make check-large CHECKPOINT=DIR" >&2; exit 1; }
-	@PG_CONFIG='$(PG_CONFIG)' scripts/check.sh large
+	@PG_CONFIG='$(PG_CONFIG)' CHECKPOINT='$(abspath $(CHECKPOINT))' scripts/check.sh install large
 
 # CHECKPOINT and the other settings reach it in the environment, where make puts them.
 bench:

@@ -116,7 +116,7 @@ format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 # libFuzzer, each target for FUZZ_SECONDS; new finds stay under build/, corpora are not changed.
-# FUZZ_SEED=N goes the same ways each time, 0 goes new ones.
+# FUZZ_SEED=N goes nearly the same ways each time in a fresh build directory, 0 goes new ones.
 fuzz:
 	@$(MAKE) -f test/unit/unit.mk CC=clang FLAVOUR=fuzz fuzz-run
 fuzz-run: $(FUZZERS:%=$(B)/fuzz_%)

@@ -157,6 +157,8 @@ attend_tokens(const PkCompute *compute, const AttentionWork *work)
 
 	size_t n = pk_tile_items(budget, 2 * n_keys * work->head_size, most);
 
+	if (n >= PK_ATTEND_QUERIES / 2 && n < PK_ATTEND_QUERIES)
+		return most < PK_ATTEND_QUERIES ? most : PK_ATTEND_QUERIES;
 	return n > PK_ATTEND_QUERIES ? n - n % PK_ATTEND_QUERIES : n;
 }
 

@@ -49,9 +49,9 @@ typedef struct PkPiiChain
 void pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain);
 
 /*
- * True if stars that hide digits begin at byte at, or end there: four or more, or some with a digit
- * or a further hidden group beyond them. Others are only marks: **010-1234-5678**. from: what is
- * before it is not looked at.
+ * True if stars that hide digits begin at byte at, or end there: four or more, or some with a
+ * hyphen and a digit or a further star beyond them, or between digits, three if the number is at
+ * their left. Others are only marks: **010-1234-5678**. from: what is before it is not looked at.
  */
 bool pk_pii_hides_after(const char *text, size_t len, size_t at);
 bool pk_pii_hides_before(const char *text, size_t from, size_t at);

@@ -146,9 +146,8 @@ skip_gap(const char *text, const PkPiiMatch *match, size_t at)
 }
 
 /*
- * Separators stay, and those signs that people use to tell numbers apart. Parts with a space
- * between are joined by a hyphen: else the last of them and what follows would look like another
- * number.
+ * Those signs stay that people use to tell numbers apart, and separators, but for what skip_gap()
+ * makes a hyphen: else the last part and what follows would look like another number.
  */
 static size_t
 mask(const char *text, const PkPiiMatch *match, char *out)

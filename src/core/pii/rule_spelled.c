@@ -67,11 +67,10 @@ pk_pii_spelled_phone(const PkPiiScan *scan, size_t i, PkPiiMatch *match)
 	size_t           end = i, n_spelled = 0;
 	bool             is_parted = false;
 	PkPiiChar        c, before = pk_pii_before(scan, i);
-	PkPiiClass further = i > before.n ? pk_pii_before(scan, i - before.n).class : PK_PII_OTHER;
 
 	if (before.class == PK_PII_DIGIT || before.class == PK_PII_ALPHA ||
 	    pk_pii_hidden_before(scan, i) ||
-	    (before.class == PK_PII_DASH && (further == PK_PII_DIGIT || further == PK_PII_STAR)))
+	    (before.class == PK_PII_DASH && pk_pii_part_before(scan, i - before.n)))
 		return false;
 	for (size_t k = 0; k < N_DIGITS; k++)
 	{

@@ -6,6 +6,7 @@
 
 #include "core/pii/rules.h"
 
+#define LEAST_PART 3  /* stars of a hidden part: two end emphasis */
 #define LOOK_BACK 128 /* bytes of a word before a number that are read, up to a mark */
 
 /* True if one of the texts begins at text (len bytes). */
@@ -43,6 +44,22 @@ bool
 pk_pii_hidden_before(const PkPiiScan *scan, size_t i)
 {
 	return pk_pii_hides_before(scan->text, scan->style == PK_PII_MASK ? 0 : scan->mark_end, i);
+}
+
+bool
+pk_pii_part_before(const PkPiiScan *scan, size_t i)
+{
+	PkPiiChar c = pk_pii_before(scan, i);
+	size_t    n = 0;
+
+	if (c.class != PK_PII_STAR)
+		return c.class == PK_PII_DIGIT;
+	for (size_t at = i; c.class == PK_PII_STAR && n < LEAST_PART; n++)
+	{
+		at -= c.n;
+		c = pk_pii_before(scan, at);
+	}
+	return n >= LEAST_PART || pk_pii_hidden_before(scan, i);
 }
 
 bool

@@ -45,6 +45,8 @@ bool pk_pii_email(const PkPiiScan *scan, size_t at_sign, PkPiiMatch *match);
 PkPiiChar pk_pii_before(const PkPiiScan *scan, size_t i);
 /* Stars that hide digits end there; what stands for the last span has none. */
 bool      pk_pii_hidden_before(const PkPiiScan *scan, size_t i);
+/* A part of a number, digits or stars for them, ends before byte i, where a joint begins. */
+bool      pk_pii_part_before(const PkPiiScan *scan, size_t i);
 /* A letter, or a mark that stands for a span which began with one. */
 bool      pk_pii_is_letter(const PkPiiScan *scan, size_t i);
 

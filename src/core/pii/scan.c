@@ -131,10 +131,7 @@ is_inside(const PkPiiScan *scan, PkPiiChar before)
 		return pk_pii_hidden_before(scan, scan->at);
 	if (before.class != PK_PII_DASH && before.class != PK_PII_DOT && before.class != PK_PII_MIDDOT)
 		return false;
-
-	PkPiiClass further = pk_pii_before(scan, scan->at - before.n).class;
-
-	return further == PK_PII_STAR || further == PK_PII_DIGIT;
+	return pk_pii_part_before(scan, scan->at - before.n);
 }
 
 static bool
