@@ -172,7 +172,10 @@ pk_pii_hides_after(const char *text, size_t len, size_t at)
 	}
 	if (c.class == PK_PII_DIGIT) /* 123***5678 */
 		return n >= LEAST_HIDDEN - 1 && pk_pii_hides_before(text, 0, at);
-	return n >= LEAST_HIDDEN || (n > 0 && is_more(c, pk_pii_char(text, len, at + c.n)));
+	if (n >= LEAST_HIDDEN)
+		return true;
+	return n > 0 && is_more(c, pk_pii_char(text, len, at + c.n)) &&
+	       (n == LEAST_HIDDEN - 1 || pk_pii_hides_before(text, 0, at));
 }
 
 bool
