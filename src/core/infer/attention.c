@@ -141,7 +141,8 @@ store_values(const AttentionWork *work, const float *v, size_t t, float *row)
 	}
 }
 
-/* Tokens of one tile: about 1 ms, judged by the longest sequence of the batch. */
+/* Tokens of one tile: about 1 ms, judged by the longest sequence of the batch; as many as the
+ * kernel takes together, or a multiple. */
 static size_t
 attend_tokens(const PkCompute *compute, const AttentionWork *work)
 {
@@ -154,12 +155,12 @@ attend_tokens(const PkCompute *compute, const AttentionWork *work)
 
 	size_t budget = compute->kernels->needs == 0 ? (size_t) 1 << 19 : (size_t) 1 << 22;
 	size_t most = batch->n_tokens < MAX_ATTEND_TOKENS ? batch->n_tokens : MAX_ATTEND_TOKENS;
-
 	size_t n = pk_tile_items(budget, 2 * n_keys * work->head_size, most);
 
-	if (n >= PK_ATTEND_QUERIES / 2 && n < PK_ATTEND_QUERIES)
-		return most < PK_ATTEND_QUERIES ? most : PK_ATTEND_QUERIES;
-	return n > PK_ATTEND_QUERIES ? n - n % PK_ATTEND_QUERIES : n;
+	if (n < PK_ATTEND_QUERIES / 2)
+		return n;
+	n = n < PK_ATTEND_QUERIES ? PK_ATTEND_QUERIES : n - n % PK_ATTEND_QUERIES;
+	return n < most ? n : most;
 }
 
 static void

@@ -52,7 +52,7 @@ pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
 }
 
 /* How many chains, or vectors of values, of n queries go together: registers hold 16 sums. */
-#define PK_AT_ONCE(n) ((n) * PK_CHAINS > 16 ? 16 / (n) : PK_CHAINS)
+#define PK_AT_ONCE(n) ((n) *PK_CHAINS > 16 ? 16 / (n) : PK_CHAINS)
 
 /* A key's dimension times that of the queries, added to their chain c. */
 PK_INLINE void
@@ -78,19 +78,21 @@ pk_body_score_chains(const PkAttend *a, const float *q, size_t n, const char *ke
 	for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
 		for (size_t c = 0; c < n_chains; c++)
-			chain[i][c] = pk_v_all(0.0f);
+			chain[i][begin + c] = pk_v_all(0.0f);
 	for (; d + PK_CHAINS - begin <= D; d += PK_CHAINS)
 	{
 		for (size_t at = 0; at < n_chains * key_bytes; at += PK_ALIGNMENT)
 			__builtin_prefetch(ahead + d * key_bytes + at);
 #pragma GCC unroll 4
 		for (size_t c = 0; c < n_chains; c++)
-			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, c, chain);
+			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, begin + c,
+			                  chain);
 	}
 #pragma GCC unroll 4
 	for (size_t c = 0; c < n_chains; c++)
 		if (d + c < D)
-			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, c, chain);
+			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, begin + c,
+			                  chain);
 }
 
 /* Scores of one block of keys for n queries from q on. */
@@ -99,19 +101,19 @@ pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *key
                     const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
                     PkV16 *score)
 {
-	PkV16 chain[PK_ATTEND_QUERIES][PK_CHAINS], half[PK_ATTEND_QUERIES];
+	const size_t n_chains = PK_AT_ONCE(n);
+	PkV16        chain[PK_ATTEND_QUERIES][PK_CHAINS], half[PK_ATTEND_QUERIES];
 
-	pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 0, PK_AT_ONCE(n), chain);
+	pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 0, n_chains, chain);
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
 		half[i] = chain[i][0] + chain[i][1];
-	if (PK_AT_ONCE(n) < PK_CHAINS)
-		pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 2, 2, chain);
+	if (n_chains < PK_CHAINS)
+		pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, n_chains, n_chains,
+		                     chain);
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
-		score[i] = (half[i] + (PK_AT_ONCE(n) < PK_CHAINS ? chain[i][0] + chain[i][1]
-		                                                 : chain[i][2] + chain[i][3])) *
-		           a->scale;
+		score[i] = (half[i] + (chain[i][2] + chain[i][3])) * a->scale;
 }
 
 /* Scores of all keys; positions that a query doesn't see get -infinity. most: the maxima. */

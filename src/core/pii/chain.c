@@ -7,6 +7,7 @@
 #include "core/pii/chain.h"
 
 #define LEAST_HIDDEN 4 /* stars */
+#define LEAST_PART 3   /* with a joint or digit beside them: two end emphasis */
 
 static size_t read_group(const char *text, size_t len, size_t at, PkPiiChain *chain);
 static bool   is_country(const char *text, size_t len, size_t at);
@@ -15,6 +16,7 @@ static size_t read_join(const char *text, size_t len, size_t at, bool may_have_z
 static size_t skip_spaces(const char *text, size_t len, size_t at, size_t most);
 static size_t skip_bracketed_zero(const char *text, size_t len, size_t at);
 static bool   is_digit(const char *text, size_t len, size_t at);
+static size_t stars_before(const char *text, size_t from, size_t *at);
 static bool   is_more(PkPiiChar joint, PkPiiChar beyond);
 
 void
@@ -171,26 +173,46 @@ pk_pii_hides_after(const char *text, size_t len, size_t at)
 		c = pk_pii_char(text, len, at);
 	}
 	if (c.class == PK_PII_DIGIT) /* 123***5678 */
-		return n >= LEAST_HIDDEN - 1 && pk_pii_hides_before(text, 0, at);
+		return n >= LEAST_PART && pk_pii_hides_before(text, 0, at);
 	if (n >= LEAST_HIDDEN)
 		return true;
 	return n > 0 && is_more(c, pk_pii_char(text, len, at + c.n)) &&
-	       (n == LEAST_HIDDEN - 1 || pk_pii_hides_before(text, 0, at));
+	       (n == LEAST_PART || pk_pii_hides_before(text, 0, at));
+}
+
+/* Stars that end before byte *at, which goes to the first of them; no more than are asked for. */
+static size_t
+stars_before(const char *text, size_t from, size_t *at)
+{
+	PkPiiChar c = pk_pii_char_before(text + from, *at - from);
+	size_t    n = 0;
+
+	for (; c.class == PK_PII_STAR && n < LEAST_HIDDEN; n++)
+	{
+		*at -= c.n;
+		c = pk_pii_char_before(text + from, *at - from);
+	}
+	return n;
 }
 
 bool
 pk_pii_hides_before(const char *text, size_t from, size_t at)
 {
+	size_t    n = stars_before(text, from, &at);
 	PkPiiChar c = pk_pii_char_before(text + from, at - from);
-	size_t    n = 0;
 
-	for (; c.class == PK_PII_STAR && n < LEAST_HIDDEN; n++)
-	{
-		at -= c.n;
-		c = pk_pii_char_before(text + from, at - from);
-	}
 	return n >= LEAST_HIDDEN ||
 	       (n > 0 && is_more(c, pk_pii_char_before(text + from, at - from - c.n)));
+}
+
+bool
+pk_pii_part_before(const char *text, size_t from, size_t at)
+{
+	size_t first = at;
+
+	if (pk_pii_char_before(text + from, at - from).class == PK_PII_DIGIT)
+		return true;
+	return stars_before(text, from, &first) >= LEAST_PART || pk_pii_hides_before(text, from, at);
 }
 
 /* What is beyond the stars is a part of the same number. */

@@ -55,6 +55,8 @@ void pk_pii_chain(const char *text, size_t len, size_t at, PkPiiChain *chain);
  */
 bool pk_pii_hides_after(const char *text, size_t len, size_t at);
 bool pk_pii_hides_before(const char *text, size_t from, size_t at);
+/* A part of a number, digits or stars for them, ends before byte at, where a joint begins. */
+bool pk_pii_part_before(const char *text, size_t from, size_t at);
 
 /* The end of the tight chain that at lies in. */
 size_t pk_pii_chain_end(const char *text, size_t len, size_t at);

@@ -136,7 +136,7 @@ pk_pii_passport(const PkPiiScan *scan, size_t i, PkPiiMatch *match)
 
 	if (scan->len - i < 9 || strchr("MSRODGT", text[0]) == NULL || before.class == PK_PII_ALPHA ||
 	    before.class == PK_PII_DIGIT || before.class == PK_PII_DASH ||
-	    pk_pii_hidden_before(scan, i))
+	    pk_pii_hides_before(scan->text, pk_pii_seen_from(scan), i))
 		return false;
 	for (size_t k = 1; k < 9; k++)
 	{

@@ -69,8 +69,9 @@ pk_pii_spelled_phone(const PkPiiScan *scan, size_t i, PkPiiMatch *match)
 	PkPiiChar        c, before = pk_pii_before(scan, i);
 
 	if (before.class == PK_PII_DIGIT || before.class == PK_PII_ALPHA ||
-	    pk_pii_hidden_before(scan, i) ||
-	    (before.class == PK_PII_DASH && pk_pii_part_before(scan, i - before.n)))
+	    pk_pii_hides_before(scan->text, pk_pii_seen_from(scan), i) ||
+	    (before.class == PK_PII_DASH &&
+	     pk_pii_part_before(scan->text, pk_pii_seen_from(scan), i - before.n)))
 		return false;
 	for (size_t k = 0; k < N_DIGITS; k++)
 	{

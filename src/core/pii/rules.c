@@ -6,7 +6,6 @@
 
 #include "core/pii/rules.h"
 
-#define LEAST_PART 3  /* stars of a hidden part: two end emphasis */
 #define LOOK_BACK 128 /* bytes of a word before a number that are read, up to a mark */
 
 /* True if one of the texts begins at text (len bytes). */
@@ -40,26 +39,10 @@ pk_pii_before(const PkPiiScan *scan, size_t i)
 	return pk_pii_char(scan->style == PK_PII_LABEL ? "]" : ">", 1, 0);
 }
 
-bool
-pk_pii_hidden_before(const PkPiiScan *scan, size_t i)
+size_t
+pk_pii_seen_from(const PkPiiScan *scan)
 {
-	return pk_pii_hides_before(scan->text, scan->style == PK_PII_MASK ? 0 : scan->mark_end, i);
-}
-
-bool
-pk_pii_part_before(const PkPiiScan *scan, size_t i)
-{
-	PkPiiChar c = pk_pii_before(scan, i);
-	size_t    n = 0;
-
-	if (c.class != PK_PII_STAR)
-		return c.class == PK_PII_DIGIT;
-	for (size_t at = i; c.class == PK_PII_STAR && n < LEAST_PART; n++)
-	{
-		at -= c.n;
-		c = pk_pii_before(scan, at);
-	}
-	return n >= LEAST_PART || pk_pii_hidden_before(scan, i);
+	return scan->style == PK_PII_MASK ? 0 : scan->mark_end;
 }
 
 bool
@@ -136,7 +119,7 @@ pk_pii_is_embedded(const PkPiiScan *scan, size_t start, size_t end)
 	                                       ".hwp", ".zip",  ".mp4", ".csv", ".log", ".doc",
 	                                       ".xls", ".htm",  ".JPG", ".PNG", ".PDF", "_"};
 	const char              *text = scan->text;
-	size_t first = start, mark_end = scan->style == PK_PII_MASK ? 0 : scan->mark_end;
+	size_t                   first = start;
 
 	if (begins(text + end, scan->len - end, suffixes, PK_LENGTH(suffixes)))
 		return true;
@@ -144,7 +127,8 @@ pk_pii_is_embedded(const PkPiiScan *scan, size_t start, size_t end)
 		return false;
 	if (text[start - 1] == '_' || text[start - 1] == '#')
 		return true;
-	while (first > mark_end && start - first < LOOK_BACK && (uint8_t) text[first - 1] > ' ' &&
+	while (first > pk_pii_seen_from(scan) && start - first < LOOK_BACK &&
+	       (uint8_t) text[first - 1] > ' ' &&
 	       pk_pii_mark_before(text, first, scan->words.has_labels) == 0)
 		first--;
 	return is_url(text, first, start);

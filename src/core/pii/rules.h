@@ -43,10 +43,8 @@ bool pk_pii_email(const PkPiiScan *scan, size_t at_sign, PkPiiMatch *match);
 
 /* The character before byte i: after a span, the last one of what stands for it. */
 PkPiiChar pk_pii_before(const PkPiiScan *scan, size_t i);
-/* Stars that hide digits end there; what stands for the last span has none. */
-bool      pk_pii_hidden_before(const PkPiiScan *scan, size_t i);
-/* A part of a number, digits or stars for them, ends before byte i, where a joint begins. */
-bool      pk_pii_part_before(const PkPiiScan *scan, size_t i);
+/* The text from here on is as it will be when it is read again: behind what stands for a span. */
+size_t    pk_pii_seen_from(const PkPiiScan *scan);
 /* A letter, or a mark that stands for a span which began with one. */
 bool      pk_pii_is_letter(const PkPiiScan *scan, size_t i);
 

@@ -128,10 +128,10 @@ static bool
 is_inside(const PkPiiScan *scan, PkPiiChar before)
 {
 	if (before.class == PK_PII_STAR)
-		return pk_pii_hidden_before(scan, scan->at);
+		return pk_pii_hides_before(scan->text, pk_pii_seen_from(scan), scan->at);
 	if (before.class != PK_PII_DASH && before.class != PK_PII_DOT && before.class != PK_PII_MIDDOT)
 		return false;
-	return pk_pii_part_before(scan, scan->at - before.n);
+	return pk_pii_part_before(scan->text, pk_pii_seen_from(scan), scan->at - before.n);
 }
 
 static bool
