@@ -150,4 +150,7 @@ ALTER TABLE polyko_update_errors ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON polyko_update_errors USING (role = current_user);
 GRANT SELECT, DELETE ON polyko_update_errors TO PUBLIC;
 
+-- pg_dump reads the sequences of these tables, also with --schema-only; the owner of a database dumps it
+GRANT SELECT ON SEQUENCE polyko_review_id_seq, polyko_update_errors_id_seq TO PUBLIC;
+
 -- end: batch updates

@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "core/base/utf8.h"
 #include "pg/blocktable.h"
 #include "pg/callargs.h"
 #include "pg/compat.h"
@@ -126,7 +127,12 @@ read_row(HeapTuple row, TupleDesc desc, PkpgBlockNames *names, PkBlockPattern *p
 	pattern->text = VARDATA_ANY(names->pattern);
 	pattern->len = VARSIZE_ANY_EXHDR(names->pattern);
 
-	pkpg_check_text(pattern->text, pattern->len);
+	if (!pk_utf8_is_valid(pattern->text, pattern->len, NULL))
+		ereport(ERROR,
+		        (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+		         errmsg("a pattern of the table polyko_blocklist is not UTF-8"),
+		         errdetail("Its kind is \"%s\".", text_to_cstring(names->kind)),
+		         errhint("A database of encoding SQL_ASCII takes any bytes; replace the pattern.")));
 
 	int action = pk_block_action(VARDATA_ANY(names->action), VARSIZE_ANY_EXHDR(names->action));
 

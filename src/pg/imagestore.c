@@ -155,7 +155,9 @@ pkpg_image_dir_make(const PkpgBuild *build, PkError *err)
 		PkStatus status = pk_error_errno(err, errno, "could not create the image directory \"%s\"",
 		                                 build->image_dir);
 
-		return pk_error_hint(err, status, "See the setting polyko.image_directory.");
+		return pk_error_hint(err, status,
+		                     "The directory above it must be there and the server's user may write "
+		                     "in it; the setting is polyko.image_directory.");
 	}
 	return check_private_dir(build->image_dir, err);
 }

@@ -31,6 +31,8 @@ PG_FUNCTION_INFO_V1(polyko_fdw_validator);
 
 static void  check_option(DefElem *option);
 static void  check_path(const char *path);
+static void  check_redact_output(const char *value);
+static void  warn_if_missing(const char *path);
 static char *resolve_path(const char *path);
 
 Datum
@@ -49,6 +51,9 @@ polyko_fdw_validator(PG_FUNCTION_ARGS)
 			         errhint("Only servers of the wrapper polyko have options: %s.", OPTION_LIST)));
 		check_option(lfirst(cell));
 	}
+	foreach (cell, options)
+		if (strcmp(((DefElem *) lfirst(cell))->defname, "path") == 0)
+			warn_if_missing(defGetString(lfirst(cell)));
 	PG_RETURN_VOID();
 }
 
@@ -74,21 +79,33 @@ check_option(DefElem *option)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			                errmsg("invalid fingerprint \"%s\"", value),
 			                errhint("A fingerprint has 32 hexadecimal digits; the view "
-			                        "polyko_images shows them.")));
+			                        "polyko_models shows that of a model.")));
 	}
 	else if (strcmp(option->defname, "redact_output") == 0)
-		(void) defGetBoolean(option);
+		check_redact_output(value);
 	else
 		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 		                errmsg("invalid option \"%s\"", option->defname),
 		                errhint("Valid options are: %s.", OPTION_LIST)));
 }
 
+/* What defGetBoolean() takes, which has neither this SQLSTATE nor a hint. */
+static void
+check_redact_output(const char *value)
+{
+	static const char *const valid[] = {"on", "off", "true", "false"};
+
+	for (size_t i = 0; i < lengthof(valid); i++)
+		if (pg_strcasecmp(value, valid[i]) == 0)
+			return;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+	                errmsg("invalid redact_output \"%s\"", value),
+	                errhint("Valid values are on and off.")));
+}
+
 static void
 check_path(const char *path)
 {
-	struct stat found;
-
 	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 		        (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -104,11 +121,17 @@ check_path(const char *path)
 		        (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		         errmsg("the path of a model must be one line of less than %d bytes", MAXPGPATH),
 		         errhint("Use a shorter path, or a symbolic link.")));
+}
+
+static void
+warn_if_missing(const char *path)
+{
+	struct stat found;
+
 	if (stat(resolve_path(path), &found) != 0)
-		ereport(WARNING,
-		        (errmsg("could not find the model directory \"%s\": %m", path),
-		         errhint("The server is created all the same; the model answers once the directory "
-		                 "is there and the server's user can read it.")));
+		ereport(WARNING, (errmsg("could not find the model directory \"%s\": %m", path),
+		                  errhint("The model answers once the directory is there and the server's "
+		                          "user can read it.")));
 }
 
 static char *

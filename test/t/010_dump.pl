@@ -67,6 +67,17 @@ is($node->safe_psql('restored', "SELECT polyko_generate_reviewed('가', 'mine', 
 is($node->safe_psql('restored', q{CALL polyko_update('reviews', 'body', 'body || 1 / (id - 2)', 'id = 2', on_error => 'record');
 	SELECT max(id) FROM polyko_update_errors}), '2', 'and so has the next failure of an update');
 
+# The owner of a database is no superuser: row-level security keeps the rows of two tables from the dump.
+$node->safe_psql('postgres', 'CREATE ROLE keeper LOGIN');
+$node->safe_psql('postgres', 'CREATE DATABASE kept OWNER keeper');
+$node->safe_psql('kept', 'CREATE EXTENSION polyko');
+for my $options ([ '--schema-only' ],
+	[ map { "--exclude-table-data=*.$_" } qw(polyko_review polyko_update_errors) ])
+{
+	$node->command_ok([ 'pg_dump', '-U', 'keeper', @$options, '-f', "$dump.kept", '-d', $node->connstr('kept') ],
+		"the owner of a database dumps it with $options->[0]");
+}
+
 my $moved = $dir . '-away';
 rename $dir, $moved or die;
 $node->safe_psql('postgres', 'CREATE DATABASE early');

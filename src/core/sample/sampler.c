@@ -56,7 +56,7 @@ PkStatus
 pk_sample_params_check(const PkSampleParams *params, PkError *err)
 {
 	if (!(params->temperature >= 0.0f) || isinf(params->temperature))
-		return pk_error(err, PK_BAD_ARGUMENT, "temperature is %g, it must be 0 or more",
+		return pk_error(err, PK_BAD_ARGUMENT, "temperature is %g, it must be finite and 0 or more",
 		                (double) params->temperature);
 	if (params->top_k < 0)
 		return pk_error(err, PK_BAD_ARGUMENT, "top_k is %d, it must be 0 or more",
@@ -65,7 +65,7 @@ pk_sample_params_check(const PkSampleParams *params, PkError *err)
 		return pk_error(err, PK_BAD_ARGUMENT, "top_p is %g, it must be above 0 and at most 1",
 		                (double) params->top_p);
 	if (!(params->repetition_penalty > 0.0f) || isinf(params->repetition_penalty))
-		return pk_error(err, PK_BAD_ARGUMENT, "repetition_penalty is %g, it must be above 0",
+		return pk_error(err, PK_BAD_ARGUMENT, "repetition_penalty is %g, it must be finite and above 0",
 		                (double) params->repetition_penalty);
 	if (params->min_tokens < 0)
 		return pk_error(err, PK_BAD_ARGUMENT, "min_tokens is %d, it must be 0 or more",
