@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "core/base/utf8.h"
+#include "core/sample/stop.h"
 #include "pg/callargs.h"
 #include "pg/guc.h"
 #include "pg/modelcache.h"
@@ -154,6 +155,7 @@ read_stop(ArrayType *array, PkRequestSpec *spec)
 	int          n;
 	const char **stop;
 	size_t      *lens;
+	PkError      err = {0};
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &n);
 	stop = palloc_array(const char *, Max(n, 1));
@@ -175,6 +177,7 @@ read_stop(ArrayType *array, PkRequestSpec *spec)
 			                errhint("An empty string would end every answer at once; leave it "
 			                        "out of the array.")));
 	}
+	pkpg_check(pk_stop_check(lens, (size_t) n, &err), &err);
 	spec->stop = stop;
 	spec->stop_lens = lens;
 	spec->n_stop = (size_t) n;

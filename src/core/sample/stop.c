@@ -30,11 +30,33 @@ static PkStatus string_init(StopString *string, const char *text, size_t len, Pk
 static bool     string_feed(StopString *string, unsigned char byte);
 
 PkStatus
+pk_stop_check(const size_t *lens, size_t n, PkError *err)
+{
+	size_t n_bytes = 0;
+
+	if (n > PK_STOP_MAX_STRINGS)
+		return pk_error(err, PK_BAD_ARGUMENT, "%zu stop strings, at most %d are allowed", n,
+		                PK_STOP_MAX_STRINGS);
+	for (size_t i = 0; i < n; i++)
+	{
+		if (lens[i] == 0)
+			return pk_error(err, PK_BAD_ARGUMENT, "a stop string must not be empty");
+		if (lens[i] > PK_STOP_MAX_BYTES - n_bytes)
+			return pk_error(err, PK_BAD_ARGUMENT,
+			                "the stop strings are longer than %d bytes together",
+			                PK_STOP_MAX_BYTES);
+		n_bytes += lens[i];
+	}
+	return PK_OK;
+}
+
+PkStatus
 pk_stop_create(const char *const *strings, const size_t *lens, size_t n, PkStop **out, PkError *err)
 {
 	void    *room;
 	PkStatus status;
 
+	PK_FORWARD(pk_stop_check(lens, n, err));
 	PK_FORWARD(pk_calloc(1, sizeof(PkStop), &room, err));
 
 	PkStop *stop = room;
@@ -59,8 +81,6 @@ string_init(StopString *string, const char *text, size_t len, PkError *err)
 	void    *fallback;
 	PkStatus status;
 
-	if (len == 0)
-		return pk_error(err, PK_BAD_ARGUMENT, "a stop string must not be empty");
 	PK_FORWARD(pk_calloc(len, 1, &bytes, err));
 	status = pk_calloc(len, sizeof(size_t), &fallback, err);
 	if (status != PK_OK)

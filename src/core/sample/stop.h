@@ -10,7 +10,14 @@
 
 typedef struct PkStop PkStop;
 
-/* n strings (copied), none empty: PK_BAD_ARGUMENT. n may be 0. */
+/* Each request keeps its own, beside its KV cache. */
+#define PK_STOP_MAX_STRINGS 64
+#define PK_STOP_MAX_BYTES 4096 /* of all together */
+
+/* PK_BAD_ARGUMENT if one is empty or there are more, or longer ones, than the limits above. */
+PkStatus pk_stop_check(const size_t *lens, size_t n, PkError *err);
+
+/* n strings (copied) that pk_stop_check() accepts. n may be 0. */
 PkStatus pk_stop_create(const char *const *strings, const size_t *lens, size_t n, PkStop **out,
                         PkError *err);
 void     pk_stop_destroy(PkStop *stop);

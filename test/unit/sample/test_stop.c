@@ -88,6 +88,17 @@ test_errors(void)
 	is_int(pk_stop_create(strings, lens, 2, &stop, &err), PK_BAD_ARGUMENT,
 	       "an empty stop string is refused");
 	ok(strstr(err.text, "empty") != NULL, "and the message says so");
+
+	size_t all[PK_STOP_MAX_STRINGS + 1];
+
+	for (size_t i = 0; i <= PK_STOP_MAX_STRINGS; i++)
+		all[i] = PK_STOP_MAX_BYTES / PK_STOP_MAX_STRINGS;
+	is_int(pk_stop_check(all, PK_STOP_MAX_STRINGS, &err), PK_OK, "as many and as long as allowed");
+	is_int(pk_stop_check(all, PK_STOP_MAX_STRINGS + 1, &err), PK_BAD_ARGUMENT, "one more");
+	all[0]++;
+	is_int(pk_stop_check(all, PK_STOP_MAX_STRINGS, &err), PK_BAD_ARGUMENT, "a byte more");
+	all[0] = SIZE_MAX;
+	is_int(pk_stop_check(all, 2, &err), PK_BAD_ARGUMENT, "a length that would overflow the sum");
 }
 
 /* Three letters, so that strings overlap a lot. */
