@@ -23,6 +23,7 @@ pk_embed_normalize(const PkKernels *kernels, float *vector, size_t n)
 {
 	float squares = kernels->sum_squares(vector, n);
 
-	if (squares > 0.0f)
-		kernels->scale(vector, 1.0f / sqrtf(squares), n);
+	/* no length that is a number: neither is the vector, rather than all zeros */
+	if (squares > 0.0f || isnan(squares))
+		kernels->scale(vector, isinf(squares) ? NAN : 1.0f / sqrtf(squares), n);
 }

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -33,6 +35,7 @@ static void take_place(PkpgRequest *held);
 static void tell_once(PkpgRequest *held);
 static void count(PkpgRequest *held);
 static void tell(const PkpgAnswer *answer);
+static void check_numbers(const PkpgAnswer *answer);
 
 PkpgGeneration *
 pkpg_request_generation(PkpgRequest *held)
@@ -42,6 +45,7 @@ pkpg_request_generation(PkpgRequest *held)
 
 	held->host->check(held->request);
 	held->host->answer(held->request, &answer);
+	check_numbers(&answer);
 	out = palloc0(PKPG_GENERATION_SIZE(answer.text_len));
 	out->logprob = answer.logprob;
 	out->finish = answer.finish;
@@ -62,12 +66,28 @@ pkpg_request_floats(PkpgRequest *held, size_t *n)
 
 	held->host->check(held->request);
 	held->host->answer(held->request, &answer);
+	check_numbers(&answer);
 	*n = answer.n_floats;
 	out = palloc(*n * sizeof(float));
 	memcpy(out, answer.floats, *n * sizeof(float));
 	tell(&answer);
 	pkpg_request_end(held);
 	return out;
+}
+
+/* Weights that are finite each may still be such that nothing computed from them is. */
+static void
+check_numbers(const PkpgAnswer *answer)
+{
+	bool are_finite = isfinite(answer->logprob);
+
+	for (size_t i = 0; i < answer->n_floats; i++)
+		are_finite &= isfinite(answer->floats[i]);
+	if (!are_finite)
+		ereport(ERROR,
+		        (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the model computes what is no number"),
+		         errhint("Its weights are damaged or too large; compare the checkpoint with "
+		                 "the original.")));
 }
 
 bool
