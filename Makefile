@@ -28,7 +28,7 @@ MODEL_FILES = $(sort $(wildcard models/polyko-tiny/*))
 
 # In this order; lint compares the list with sql/ and expected/.
 REGRESS = setup models privileges settings images tokenize generate stream embed errors cache \
-	immutable pii redact curation batching update
+	immutable pii redact curation batching ahead update
 REGRESS_OPTS = --inputdir=$(srcdir) --load-extension=polyko --encoding=UTF8 --no-locale
 ISOLATION = $(sort $(basename $(notdir $(wildcard test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=polyko --encoding=UTF8

@@ -27,4 +27,8 @@ typedef struct PkpgBlocklist
  */
 const PkpgBlocklist *pkpg_blocklist(FunctionCallInfo fcinfo);
 
+/* The functions that read it. */
+extern PGDLLEXPORT Datum polyko_apply_blocklist(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum polyko_find_blocklist(PG_FUNCTION_ARGS);
+
 #endif

@@ -11,13 +11,16 @@
  *
  * An error that reading ahead would raise too early waits: the row's call is made again when the
  * row is returned, and raises it then. That of the row whose turn it is doesn't wait. Only errors
- * of our own functions and of built-in ones are caught so, since nothing else may be caught without
- * a subtransaction; nothing is read behind such a row. Where arguments run other functions, rows
- * are read ahead only when all are asked for: the statement fails then in any case. So are they
- * where finding rows has effects that can be seen.
+ * of our own functions and of built-in ones are caught so; nothing is read behind such a row.
+ * Arguments are evaluated in a subtransaction, as an error may leave anything behind: a user that
+ * was changed, references, a snapshot. Where arguments run other functions, rows are read ahead
+ * only when all are asked for: the statement fails then in any case. So are they where finding rows
+ * has effects that can be seen.
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
@@ -31,6 +34,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 
 #include "pg/compat.h"
 #include "pg/executor/batchscan.h"
@@ -76,10 +80,13 @@ static void            read_ahead(BatchScan *scan);
 static size_t          most_rows(const BatchScan *scan);
 static void            advance(BatchScan *scan, PkpgRow *row);
 static bool            ask(BatchScan *scan, PkpgRow *row);
+static bool            eval_or_wait(BatchScan *scan, PkpgRow *row);
+static bool            must_end(int sqlerrcode);
 static bool            ask_or_wait(BatchScan *scan, PkpgRow *row);
 static bool            is_complete(const BatchScan *scan, const PkpgRow *row);
 static bool            is_due(const BatchScan *scan, const PkpgRow *row);
 static void            make_call(BatchScan *scan, PkpgRow *row);
+static void            make_calls(BatchScan *scan, PkpgRow *row);
 static void            load(BatchScan *scan, const PkpgRow *row);
 static void            eval_args(BatchScan *scan, const PkpgSite *site);
 static PlanState      *child_of(const BatchScan *scan);
@@ -235,6 +242,9 @@ next_row(CustomScanState *node)
 		else
 			pkpg_step();
 	}
+	if (row->user != GetUserId())
+		make_calls(scan, row);
+	pkpg_window_returned(row, scan->n_sites);
 	scan->returned = row;
 	scan->n_returned++;
 	load(scan, row);
@@ -274,8 +284,9 @@ read_ahead(BatchScan *scan)
 		has_failed |= row->has_failed;
 		n_open += !is_complete(scan, row);
 	}
-	while (!scan->has_ended && !has_failed && scan->window->n_rows < most && n_open < MAX_OPEN &&
-	       (scan->window->n_rows == 0 || scan->window->size_bytes < most_bytes))
+	while (
+		!scan->has_ended && !has_failed && scan->window->n_rows < most && n_open < MAX_OPEN &&
+		(scan->window->n_rows == 0 || (scan->window->size_bytes < most_bytes && pkpg_has_room())))
 	{
 		TupleTableSlot *slot = ExecProcNode(child_of(scan));
 
@@ -322,15 +333,72 @@ static bool
 ask(BatchScan *scan, PkpgRow *row)
 {
 	const PkpgSite *site = &scan->sites[row->n_started];
+	MemoryContext   caller = CurrentMemoryContext;
 
 	ResetExprContext(scan->arg_context);
 	load(scan, row);
-	if (scan->plan.is_built_in)
+	if (!scan->plan.is_built_in || is_due(scan, row))
+		eval_args(scan, site);
+	else if (!eval_or_wait(scan, row))
+		return false;
+	if (!is_due(scan, row))
 		return ask_or_wait(scan, row);
-	eval_args(scan, site);
-	return ask_or_wait(scan, row);
+	MemoryContextSwitchTo(scan->arg_context->ecxt_per_tuple_memory);
+	pkpg_window_ask(scan->window, row);
+	MemoryContextSwitchTo(caller);
+	return true;
 }
 
+/*
+ * Arguments of a row that is read ahead; false if an error waits. Beside parallel workers there can
+ * be no subtransaction (before 17): there it rests on what is_built_in allows.
+ */
+static bool
+eval_or_wait(BatchScan *scan, PkpgRow *row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	const bool    has_subtransaction = !IsInParallelMode();
+
+	if (has_subtransaction)
+		BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		eval_args(scan, &scan->sites[row->n_started]);
+		if (has_subtransaction)
+			ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+
+		ErrorData *error = CopyErrorData();
+
+		FlushErrorState();
+		if (has_subtransaction)
+			RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+		if (must_end(error->sqlerrcode))
+			ReThrowError(error);
+		FreeErrorData(error);
+		row->has_failed = true;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return !row->has_failed;
+}
+
+/* Class 57: the session was told to stop. */
+static bool
+must_end(int sqlerrcode)
+{
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* Our own function, whose errors leave nothing behind. */
 static bool
 ask_or_wait(BatchScan *scan, PkpgRow *row)
 {
@@ -339,15 +407,12 @@ ask_or_wait(BatchScan *scan, PkpgRow *row)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(scan->arg_context->ecxt_per_tuple_memory);
-		if (scan->plan.is_built_in)
-			eval_args(scan, &scan->sites[row->n_started]);
 		pkpg_window_ask(scan->window, row);
 		MemoryContextSwitchTo(caller);
 	}
 	PG_CATCH();
 	{
-		/* class 57: the session was told to stop */
-		if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_OPERATOR_INTERVENTION || is_due(scan, row))
+		if (must_end(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();
@@ -389,6 +454,15 @@ make_call(BatchScan *scan, PkpgRow *row)
 	row->n_started++;
 	row->n_done++;
 	row->has_failed = false;
+}
+
+/* All of them, as a cursor may be read on with other rights than those the row was read with. */
+static void
+make_calls(BatchScan *scan, PkpgRow *row)
+{
+	pkpg_window_restart(scan->window, row);
+	while (!is_complete(scan, row))
+		make_call(scan, row);
 }
 
 /* The row as the scan tuple: the child's columns, and the results that are there. */

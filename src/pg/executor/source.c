@@ -25,6 +25,7 @@ pkpg_source(PlanState *node)
 		case T_TidScanState:
 		case T_TidRangeScanState:
 		case T_ForeignScanState:
+		case T_CustomScanState: /* a batch node, which has its source's */
 			return ((ScanState *) node)->ss_currentRelation != NULL ? (ScanState *) node : NULL;
 		case T_ResultState:
 		case T_LimitState:

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
@@ -57,6 +58,7 @@ pkpg_window_add(PkpgWindow *window, TupleTableSlot *slot)
 	PkpgRow      *row = palloc0(sizeof(PkpgRow));
 
 	row->context = context;
+	row->user = GetUserId();
 	row->tuple = ExecCopySlotMinimalTuple(slot);
 	row->questions = palloc0_array(PkpgQuestion *, window->n_sites);
 	row->results = palloc0_array(Datum, window->n_sites);
@@ -85,13 +87,35 @@ pkpg_window_first(PkpgWindow *window)
 void
 pkpg_window_remove(PkpgWindow *window, PkpgRow *row)
 {
-	for (int i = 0; i < row->n_started; i++)
-		if (row->questions[i] != NULL)
-			release_question(row->questions[i]);
+	pkpg_window_restart(window, row);
 	dlist_delete(&row->node);
 	window->n_rows--;
 	window->size_bytes -= row->size_bytes;
 	MemoryContextDelete(row->context);
+}
+
+void
+pkpg_window_restart(PkpgWindow *window, PkpgRow *row)
+{
+	for (int i = 0; i < row->n_started; i++)
+		if (row->questions[i] != NULL)
+			release_question(row->questions[i]);
+	memset(row->questions, 0, (size_t) window->n_sites * sizeof(PkpgQuestion *));
+	row->n_started = row->n_done = 0;
+}
+
+void
+pkpg_window_returned(const PkpgRow *row, int n_sites)
+{
+	for (int i = 0; i < n_sites; i++)
+	{
+		const PkpgCall *call = row->questions[i] != NULL ? &row->questions[i]->call : NULL;
+		size_t          size;
+
+		if (call != NULL && call->answer != NULL &&
+		    pkpg_answer_find(NULL, &call->question, &size) == NULL)
+			pkpg_answer_keep(NULL, &call->question, call->answer, call->size);
+	}
 }
 
 /* A question is made in a context of its own: what fails leaves nothing behind but that. */

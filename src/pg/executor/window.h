@@ -33,6 +33,7 @@ typedef struct PkpgRow
 	MemoryContext   context;    /* the row, its tuple and its results */
 	MinimalTuple    tuple;      /* columns of the child */
 	ItemPointerData place;      /* of the row in its table; invalid: unknown */
+	Oid             user;       /* with whose rights it was read */
 	size_t          size_bytes; /* of what is kept for it */
 	int             n_started;  /* sites */
 	int             n_done;
@@ -76,5 +77,12 @@ extern void     pkpg_window_remove(PkpgWindow *window, PkpgRow *row);
 extern void pkpg_window_ask(PkpgWindow *window, PkpgRow *row);
 /* Take answers that are there, in the order of sites; true if the row's next site may be asked. */
 extern bool pkpg_window_take(PkpgWindow *window, PkpgRow *row);
+/*
+ * The row is complete and returned: what is above it may make its calls again (RETURNING, triggers,
+ * CASE) and finds their answers, of however many rows answers have come meanwhile.
+ */
+extern void pkpg_window_returned(const PkpgRow *row, int n_sites);
+/* Forget what the row asked: it is to be asked again. */
+extern void pkpg_window_restart(PkpgWindow *window, PkpgRow *row);
 
 #endif

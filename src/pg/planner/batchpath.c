@@ -77,7 +77,8 @@ may_batch(const PlannerInfo *root)
 	if (query->commandType != CMD_SELECT && query->commandType != CMD_INSERT &&
 	    query->commandType != CMD_UPDATE)
 		return false;
-	return pkpg_find_calls((Node *) query->targetList, NIL) != NIL && !pkpg_is_ordered(query);
+	return pkpg_find_calls((Node *) query->targetList, NIL, root->glob) != NIL &&
+	       !pkpg_is_ordered(query);
 }
 
 /* Nothing above asks for the first rows only. */
@@ -195,7 +196,7 @@ over_scan(PlannerInfo *root, RelOptInfo *rel, Path *path)
 	size_t size = scan_size(path);
 	Path  *child;
 
-	if (size == 0 || pkpg_find_calls((Node *) path->pathtarget->exprs, NIL) == NIL)
+	if (size == 0 || pkpg_find_calls((Node *) path->pathtarget->exprs, NIL, root->glob) == NIL)
 		return path;
 	child = palloc(size);
 	memcpy(child, path, size);
@@ -241,7 +242,8 @@ scan_size(const Path *path)
 static Path *
 batch_path(PlannerInfo *root, RelOptInfo *rel, Path *path, Path *child)
 {
-	List       *calls = pkpg_find_calls((Node *) path->pathtarget->exprs, child->pathtarget->exprs);
+	List *calls =
+		pkpg_find_calls((Node *) path->pathtarget->exprs, child->pathtarget->exprs, root->glob);
 	CustomPath *batch;
 
 	/* a query without FROM has one row */

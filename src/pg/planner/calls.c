@@ -17,13 +17,15 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "pg/blocktable.h"
 #include "pg/planner/calls.h"
 #include "pg/planner/support.h"
 
 typedef struct Search
 {
-	const List *given;
-	List       *calls;
+	const List    *given;
+	PlannerGlobal *glob;
+	List          *calls;
 } Search;
 
 static bool  find_walker(Node *node, Search *search);
@@ -36,9 +38,10 @@ static bool  has_effects_in_cte(const PlannerInfo *root);
 static bool  effect_walker(Node *node, PlannerGlobal *glob);
 static bool  is_volatile(Oid function, void *context);
 static bool  foreign_walker(Node *node, void *given);
-static bool  is_foreign_value(Node *node);
+static bool  is_foreign_type(Oid type);
 static bool  is_foreign_function(Oid function, void *context);
 static bool  is_ours(Oid function);
+static bool  is_query(Oid function);
 
 const PkpgCallKind *
 pkpg_call_kind(Oid function)
@@ -63,9 +66,9 @@ pkpg_call_kind(Oid function)
 }
 
 List *
-pkpg_find_calls(Node *expr, const List *given)
+pkpg_find_calls(Node *expr, const List *given, PlannerGlobal *glob)
 {
-	Search search = {given, NIL};
+	Search search = {given, glob, NIL};
 
 	(void) find_walker(expr, &search);
 	return search.calls;
@@ -109,7 +112,7 @@ find_walker(Node *node, Search *search)
 	if (expression_tree_walker(node, find_walker, search))
 		return true;
 	if (IsA(node, FuncExpr) && pkpg_call_kind(((FuncExpr *) node)->funcid) != NULL &&
-	    contain_var_clause(node) && !contain_volatile_functions(node))
+	    contain_var_clause(node) && !effect_walker(node, search->glob))
 		search->calls = add_call(search->calls, node);
 	return false;
 }
@@ -207,7 +210,10 @@ pkpg_has_effects(const PlannerInfo *root)
 	return false;
 }
 
-/* Any CTE the level may read. One that modifies data is run to its end in any case. */
+/*
+ * Any CTE the level may read. One that modifies data is run to its end in any case; a recursive one
+ * may have no end.
+ */
 static bool
 has_effects_in_cte(const PlannerInfo *root)
 {
@@ -216,9 +222,11 @@ has_effects_in_cte(const PlannerInfo *root)
 	for (; root != NULL; root = root->parent_root)
 		foreach (cell, root->parse->cteList)
 		{
-			Query *query = castNode(Query, lfirst_node(CommonTableExpr, cell)->ctequery);
+			CommonTableExpr *cte = lfirst_node(CommonTableExpr, cell);
+			Query           *query = castNode(Query, cte->ctequery);
 
-			if (query->commandType == CMD_SELECT && effect_walker((Node *) query, root->glob))
+			if (cte->cterecursive ||
+			    (query->commandType == CMD_SELECT && effect_walker((Node *) query, root->glob)))
 				return true;
 		}
 	return false;
@@ -257,53 +265,92 @@ pkpg_is_built_in(Node *expr, const List *given)
 	return !foreign_walker(expr, (void *) given);
 }
 
+/*
+ * What is allowed is listed: errors of these are caught, and an error of anything else may be one
+ * of a function of the user, which a subtransaction alone can undo.
+ */
 static bool
 foreign_walker(Node *node, void *given)
 {
 	if (node == NULL || list_member(given, node))
 		return false;
-	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan))
-		return true;
-	if (is_foreign_value(node) || check_functions_in_node(node, is_foreign_function, NULL))
-		return true;
-	return expression_tree_walker(node, foreign_walker, given);
-}
-
-/* Built-in functions call those of a user's type: its output, comparison, cast or check. */
-static bool
-is_foreign_value(Node *node)
-{
 	switch (nodeTag(node))
 	{
+		case T_List:
+		case T_CaseWhen:
+			break;
+		case T_Param:
+			/* may be the result of a subquery that has yet to run */
+			if (((Param *) node)->paramkind == PARAM_EXEC)
+				return true;
+			/* FALLTHROUGH */
 		case T_Var:
 		case T_Const:
-		case T_Param:
 		case T_FuncExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_BoolExpr:
+		case T_SubscriptingRef:
+		case T_RelabelType:
 		case T_CoerceViaIO:
+		case T_ArrayCoerceExpr:
 		case T_CoerceToDomain:
-			return exprType(node) >= FirstNormalObjectId;
+		case T_CollateExpr:
+		case T_CaseExpr:
+		case T_CaseTestExpr:
+		case T_ArrayExpr:
+		case T_CoalesceExpr:
+		case T_MinMaxExpr:
+		case T_SQLValueFunction:
+		case T_NullTest:
+		case T_BooleanTest:
+		case T_PlaceHolderVar:
+			if (is_foreign_type(exprType(node)))
+				return true;
+			break;
 		default:
-			return false;
+			return true;
 	}
+	return check_functions_in_node(node, is_foreign_function, NULL) ||
+	       expression_tree_walker(node, foreign_walker, given);
 }
 
-/* Built-in ones that run queries (table_to_xml) may run anything; none of them is parallel safe. */
+/*
+ * Built-in functions call those of a user's type: its output, comparison, cast or check. Records
+ * and other pseudo-types may hold such types.
+ */
+static bool
+is_foreign_type(Oid type)
+{
+	char kind = get_typtype(type);
+
+	return type >= FirstNormalObjectId || kind == TYPTYPE_PSEUDO || kind == TYPTYPE_COMPOSITE;
+}
+
+/*
+ * Built-in ones that run queries (table_to_xml) may run anything; none of them is parallel safe.
+ * Whose owner gave it another user or settings leaves them behind in an error.
+ */
 static bool
 is_foreign_function(Oid function, void *context)
 {
-	HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid       language;
-	bool      is_safe;
+	HeapTuple    row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	bool         is_foreign;
 
 	(void) context;
 	if (!HeapTupleIsValid(row))
 		return true;
-	language = ((Form_pg_proc) GETSTRUCT(row))->prolang;
-	is_safe = ((Form_pg_proc) GETSTRUCT(row))->proparallel == PROPARALLEL_SAFE;
+	form = (Form_pg_proc) GETSTRUCT(row);
+	is_foreign = form->prosecdef || !heap_attisnull(row, Anum_pg_proc_proconfig, NULL);
+	if (form->prolang == INTERNALlanguageId)
+		is_foreign |= form->proparallel != PROPARALLEL_SAFE;
+	else
+		is_foreign |= form->prolang != ClanguageId || !is_ours(function) || is_query(function);
 	ReleaseSysCache(row);
-	if (language == INTERNALlanguageId)
-		return !is_safe;
-	return language != ClanguageId || !is_ours(function);
+	return is_foreign;
 }
 
 static bool
@@ -312,4 +359,18 @@ is_ours(Oid function)
 	Oid extension = getExtensionOfObject(ProcedureRelationId, function);
 
 	return OidIsValid(extension) && extension == get_extension_oid("polyko", true);
+}
+
+/* Those of ours that read tables. */
+static bool
+is_query(Oid function)
+{
+	static const PGFunction queries[] = {polyko_apply_blocklist, polyko_find_blocklist};
+	FmgrInfo                info;
+
+	fmgr_info(function, &info);
+	for (size_t i = 0; i < lengthof(queries); i++)
+		if (info.fn_addr == queries[i])
+			return true;
+	return false;
 }

@@ -15,10 +15,10 @@ extern const PkpgCallKind *pkpg_call_kind(Oid function);
 /*
  * Calls in expr that are made whatever the row holds: a list of FuncExpr, each once, inner calls
  * before those whose arguments they are. What is conditional (CASE, COALESCE, AND, OR) is not
- * looked into, nor is a call with volatile arguments, nor one that is the same for all rows: its
- * call site remembers the answer. given: expressions that are computed already.
+ * looked into, nor is a call with volatile arguments, also in a subquery, nor one that is the same
+ * for all rows: its call site remembers the answer. given: expressions that are computed already.
  */
-extern List *pkpg_find_calls(Node *expr, const List *given);
+extern List *pkpg_find_calls(Node *expr, const List *given, PlannerGlobal *glob);
 
 /* True if the query level has a volatile function or returns sets: rows then keep their order. */
 extern bool pkpg_is_ordered(const Query *query);
