@@ -23,6 +23,7 @@ missing_files();
 wrong_kinds_of_file();
 unreadable_files();
 bad_safetensors();
+huge_weights();
 bad_shards();
 bad_configs();
 bad_tokenizers();
@@ -191,14 +192,21 @@ sub bad_safetensors
 		my $nan = $head->{$first_tensor}{dtype} eq 'F32' ? "\xff\xff\xff\x7f" : "\xff\x7f";
 		substr($$data, $head->{$first_tensor}{data_offsets}[0], length $nan) = $nan;
 	}));
-	# each is a number, of BF16 as of F32
-	my $dir = broken('weights that give no number', 'XX001', qr/no number/, $header->(sub {
+}
+
+# Each is a number, of BF16 as of F32: nothing can be said before it is used.
+sub huge_weights
+{
+	my $dir = new_checkpoint('huge');
+	edit_header("$dir/model.safetensors", sub {
 		my ($head, $data) = @_;
 		my $bias = $head->{'gpt_neox.final_layer_norm.bias'};
 		my $huge = $bias->{dtype} eq 'F32' ? "\x99\x76\x96\x7e" : "\x96\x7e";
 		$bias->{dtype} = 'BF16' if $bias->{dtype} eq 'F16';
 		substr($$data, $bias->{data_offsets}[0], length($huge) * $bias->{shape}[0]) = $huge x $bias->{shape}[0];
-	}));
+	});
+	model_server($node, 'broken', $dir);
+	fails_with($node, $ask, 'XX001', qr/no number/, 'weights that give no number');
 	fails_with($node, "SELECT polyko_embed('가', 'broken')", 'XX001', qr/no number/, 'nor an embedding');
 }
 

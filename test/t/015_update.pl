@@ -32,6 +32,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM polyko_update_errors'), '0
 survives_a_crash();
 records_errors();
 shares_with_another();
+bears_moves();
 follows_the_table();
 notices_a_drop();
 
@@ -182,6 +183,25 @@ sub shares_with_another
 	my $done = $counts[0][0] + $counts[1][0];
 	is($done, 2000, "two calls at once do all rows ($counts[0][0] and $counts[1][0])");
 	is(value($tried), '2000 2000', 'none of them twice');
+}
+
+# Rows that another session moves between partitions at the moment they are looked for are no failure.
+sub bears_moves
+{
+	value(q{CREATE TABLE places (id int, part int, body text, label text, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+		CREATE TABLE places1 PARTITION OF places FOR VALUES IN (1);
+		CREATE TABLE places2 PARTITION OF places FOR VALUES IN (2);
+		INSERT INTO places SELECT i, 1 + i % 2, '장소 ' || i FROM generate_series(1, 300) AS i});
+	my %mover = (out => '', err => '');
+	$mover{run} = IPC::Run::start([ 'psql', '-Xq', '-d', $node->connstr('postgres'), '-c',
+		q{DO $$ BEGIN FOR i IN 1 .. 100000 LOOP
+			UPDATE places SET part = 3 - part WHERE id = 1 + floor(random() * 300)::int; COMMIT; END LOOP; END $$} ],
+		'<', '/dev/null', '>', \$mover{out}, '2>', \$mover{err});
+	my $err = finish(start_call(q{'places', 'label', 'body || id', 'label IS NULL AND pg_sleep(0.002) IS NOT NULL', batch_rows => 60, on_error => 'record'}));
+	like($err, qr/polyko_update: \d+ done, \d+ locked, 0 failed/, 'rows that move between partitions end no call');
+	value(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'DO %'});
+	finish(\%mover);
+	value('DROP TABLE places');
 }
 
 # Between two batches others may change the table.

@@ -40,6 +40,8 @@ static void       copy_key(const PkpgUpdateKey *key, const Datum *from, Datum *t
 static void       move_last(PkpgUpdateJob *job, const Datum *key);
 static int        take(PkpgUpdateJob *job);
 static void       find(PkpgUpdateJob *job);
+static void       find_and_lock(Attempt *attempt);
+static void       walk(PkpgUpdateJob *job, const char *sql);
 static void       retake(PkpgUpdateJob *job, Datum *key);
 static void       retake_now(Attempt *attempt);
 static void       update(PkpgUpdateJob *job);
@@ -233,12 +235,40 @@ take(PkpgUpdateJob *job)
 }
 
 /*
+ * A row that another session moves to another partition at that moment can't be locked, and fails
+ * all. Where failures are recorded the rows are then found without locks, and locked one by one.
+ */
+static void
+find(PkpgUpdateJob *job)
+{
+	Attempt    attempt = {.job = job};
+	ErrorData *error = NULL;
+
+	if (!job->spec->records)
+		walk(job, job->sql.take);
+	else
+		error = try_it(find_and_lock, &attempt);
+	if (error == NULL)
+		return;
+	if (!pkpg_is_busy(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	walk(job, job->sql.find);
+}
+
+static void
+find_and_lock(Attempt *attempt)
+{
+	walk(attempt->job, attempt->job->sql.take);
+}
+
+/*
  * A walk along the index reads each row once, whatever is due. A sort looks cheaper where few rows
  * seem to be due, as in a table that was not analyzed, and reads all of them in each batch. (What a
  * setting forbids costs so much that it would be compiled.)
  */
 static void
-find(PkpgUpdateJob *job)
+walk(PkpgUpdateJob *job, const char *sql)
 {
 	static const char *const off[] = {"enable_sort", "enable_incremental_sort", "jit"};
 	int                      level = NewGUCNestLevel();
@@ -246,7 +276,7 @@ find(PkpgUpdateJob *job)
 	for (int i = 0; i < (int) lengthof(off); i++)
 		(void) set_config_option(off[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
 		                         0, false);
-	execute(job, job->sql.take, job->has_last ? job->last : NULL, SPI_OK_SELECT);
+	execute(job, sql, job->has_last ? job->last : NULL, SPI_OK_SELECT);
 	AtEOXact_GUC(true, level);
 }
 

@@ -40,6 +40,8 @@ static char       *keys_column(const void *names, int i);
 static char       *parameter(const void *first, int i);
 static char       *bound_text(const Names *names);
 static char       *take_text(const Names *names, bool has_last);
+static char       *find_text(const Names *names, bool has_last);
+static void        append_keys(StringInfo out, const Names *names);
 static void        append_candidates(StringInfo out, const Names *names, bool has_last);
 static char       *retake_text(const Names *names);
 static char       *update_text(const Names *names);
@@ -56,6 +58,7 @@ pkpg_update_sql(const PkpgUpdateSpec *spec, Relation rel, const PkpgUpdateKey *k
 	begin_names(&names, spec, rel, key);
 	sql->bound = bound_text(&names);
 	sql->take = take_text(&names, has_last);
+	sql->find = find_text(&names, has_last);
 	sql->retake = retake_text(&names);
 	sql->update = update_text(&names);
 	sql->explain = psprintf("EXPLAIN %s", sql->update);
@@ -170,9 +173,7 @@ take_text(const Names *names, bool has_last)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT ");
-	for (int i = 0; i < names->key->n; i++)
-		appendStringInfo(&out, "%s, ", keys_column(names, i));
+	append_keys(&out, names);
 	appendStringInfoString(&out, "taken.ok FROM (");
 	append_candidates(&out, names, has_last);
 	appendStringInfo(&out, ") AS %s LEFT JOIN LATERAL (SELECT true AS ok FROM %s WHERE ",
@@ -182,6 +183,29 @@ take_text(const Names *names, bool has_last)
 	                 names->lock);
 	pkpg_key_order(&out, &order, false);
 	return out.data;
+}
+
+static char *
+find_text(const Names *names, bool has_last)
+{
+	PkpgKeyText    order = {.key = names->key, .left = keys_column, .left_arg = names};
+	StringInfoData out;
+
+	initStringInfo(&out);
+	append_keys(&out, names);
+	appendStringInfoString(&out, "NULL::pg_catalog.bool FROM (");
+	append_candidates(&out, names, has_last);
+	appendStringInfo(&out, ") AS %s ORDER BY ", names->keys);
+	pkpg_key_order(&out, &order, false);
+	return out.data;
+}
+
+static void
+append_keys(StringInfo out, const Names *names)
+{
+	appendStringInfoString(out, "SELECT ");
+	for (int i = 0; i < names->key->n; i++)
+		appendStringInfo(out, "%s, ", keys_column(names, i));
 }
 
 static void

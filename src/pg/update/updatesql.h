@@ -35,6 +35,7 @@ typedef struct PkpgUpdateSql
 {
 	char *bound;    /* the last key of the table: no rows, or one */
 	char *take;     /* keys of the next due rows in order, and whether the row is locked now */
+	char *find;     /* the same without locks: as if none could be locked */
 	char *retake;   /* locks the row with the key $1.., or raises 55P03; no row if it isn't due */
 	char *update;   /* the rows of PKPG_UPDATE_KEYS: their keys now, and whether after $1.. */
 	char *explain;  /* update, only planned and checked */
