@@ -237,6 +237,8 @@ create_image(Conversion *c, PkError *err)
 {
 	const char *path = c->args->image_path;
 
+	if (pk_sources_hold(c->sources, path)) /* the next line would remove it */
+		return pk_error(err, PK_BAD_ARGUMENT, "\"%s\" is a file of the checkpoint", path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return pk_error_errno(err, errno, "could not remove \"%s\"", path);
 	c->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -28,6 +28,9 @@ PkHash128 pk_sources_key(const PkSources *sources);
 uint64_t  pk_sources_size(const PkSources *sources); /* bytes of all files */
 void      pk_sources_free(PkSources *sources);
 
+/* path is one of the checkpoint's files, whatever name or link leads to it. */
+bool pk_sources_hold(const PkSources *sources, const char *path);
+
 /* Read config, generation config and the headers of all shards; names, shapes and dtypes checked.
  * Cheap: no weight is read, no tokenizer compiled (n_tokens is 0). For polyko_models. */
 PkStatus pk_sources_config(const PkSources *sources, PkConfig *out, PkError *err);
@@ -52,7 +55,8 @@ typedef struct PkConvert
 /*
  * Convert; on PK_OK the image is complete, fsynced and has its fingerprint, to be renamed by the
  * caller; on failure nothing is left. At most 512 MiB of memory. Sources are read with pread and
- * must still have the identity `expected` (pk_sources_key) at the end, else PK_BAD_FILE.
+ * must still have the identity `expected` (pk_sources_key) at the end, else PK_BAD_FILE. An
+ * image_path that is one of them is PK_BAD_ARGUMENT.
  */
 PkStatus pk_convert(const PkConvert *convert, PkHash128 expected, PkHash128 *fingerprint,
                     PkError *err);

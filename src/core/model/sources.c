@@ -247,6 +247,20 @@ pk_sources_size(const PkSources *sources)
 	return size;
 }
 
+bool
+pk_sources_hold(const PkSources *sources, const char *path)
+{
+	struct stat info;
+
+	if (stat(path, &info) != 0)
+		return false;
+	for (size_t i = 0; i < sources->n_files; i++)
+		if (sources->files[i].id.device == (uint64_t) info.st_dev &&
+		    sources->files[i].id.inode == (uint64_t) info.st_ino)
+			return true;
+	return false;
+}
+
 void
 pk_sources_free(PkSources *sources)
 {

@@ -740,6 +740,10 @@ test_image_path(void)
 	ok(try_convert(&args, &fingerprint, &err) == PK_OK && stat(image_path, &info) == 0 &&
 	       (info.st_mode & 0777) == 0600,
 	   "an old temporary file is replaced, mode 0600");
+	args.image_path = path_in(m.dir, "model.safetensors");
+	refused(try_convert(&args, &fingerprint, &err), &err, PK_BAD_ARGUMENT, "file of the checkpoint",
+	        "a file of the checkpoint is no image to write");
+	ok(exists(args.image_path), "and is still there");
 	args.image_path = path_in(scratch_root(), "nowhere/image");
 	refused(try_convert(&args, &fingerprint, &err), &err, PK_NO_FILE, "nowhere",
 	        "a missing image directory is named");
