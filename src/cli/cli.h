@@ -48,6 +48,9 @@ typedef struct CliSession
 bool cli_options_parse(int argc, char **argv, CliOptions *out);
 void cli_usage(FILE *out);
 
+/* The whole program: an exit code. */
+int cli_main(int argc, char **argv);
+
 /* Print err to stderr and return CLI_FAILED. */
 int cli_fail(const PkError *err);
 
@@ -58,6 +61,14 @@ int cli_fail(const PkError *err);
 PkStatus cli_model_open(const CliOptions *options, const char *path, PkModel **out, PkError *err);
 PkStatus cli_convert(const CliOptions *options, const char *dir, const char *image_path,
                      PkHash128 *fingerprint, PkError *err);
+
+/*
+ * Convert to a name beside path and rename it at the end, so that a failure leaves what was there.
+ * Refused before anything is touched: a path that is a file of the checkpoint, no regular file, or
+ * neither empty nor an image.
+ */
+PkStatus cli_convert_to(const CliOptions *options, const char *dir, const char *path,
+                        PkHash128 *fingerprint, PkError *err);
 
 PkStatus cli_session_open(const CliOptions *options, const char *path, CliSession *out,
                           PkError *err);

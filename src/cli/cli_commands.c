@@ -26,7 +26,7 @@ cli_command_convert(const CliOptions *options)
 		fprintf(stderr, "polyko_cli: convert needs -o IMAGE\n");
 		return CLI_USAGE;
 	}
-	if (cli_convert(options, options->args[0], options->output, &fingerprint, &err) != PK_OK)
+	if (cli_convert_to(options, options->args[0], options->output, &fingerprint, &err) != PK_OK)
 		return cli_fail(&err);
 	pk_hash_to_hex(fingerprint, hex);
 	printf("%s %s in %.1f s\n", hex, pk_quant_name(options->quant), cli_seconds() - begin);

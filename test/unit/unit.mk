@@ -97,7 +97,17 @@ $(B)/unit/$(1)/%: test/unit/$(1)/%.c
 	$$(CC) $$(CFLAGS_ALL) -MMD -MP -o $$@ $$< $(call libs_of,$(1)) $$(LIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call layer_rules,$(l))))
--include $(ALL_OBJS:.o=.d) $(addsuffix .d,$(TEST_PROGRAMS))
+
+# The commands of polyko_cli, called as functions: everything of it but main().
+CLI_OBJS = $(patsubst src/%.c,$(B)/%.o,$(sort $(wildcard src/cli/cli_*.c)))
+.SECONDARY: $(CLI_OBJS)
+$(B)/cli/%.o: src/cli/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+$(B)/unit/cli/%: test/unit/cli/%.c $(CLI_OBJS) $(call libs_of,serve)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -o $@ $< $(CLI_OBJS) $(call libs_of,serve) $(LIBS)
+-include $(ALL_OBJS:.o=.d) $(CLI_OBJS:.o=.d) $(addsuffix .d,$(TEST_PROGRAMS))
 
 # Each header compiles alone.
 headercheck:
