@@ -17,6 +17,7 @@
 #define MAX_PATTERN_LEN 4096
 #define MAX_PATTERNS_LEN 8192 /* of all: every session compiles them when it opens a model */
 
+static PkStatus check_unused(const PkJson *root, PkError *err);
 static PkStatus refuse(PkError *err, const char *section, const PkJson *node);
 static bool     is_type(const PkJson *node, const char *type);
 static PkStatus read_normalizer(PkDraft *draft, const PkJson *node, int depth, PkError *err);
@@ -41,16 +42,33 @@ static PkStatus get_bool(const PkJson *node, const char *part, const char *key, 
 PkStatus
 pk_draft_parts(PkDraft *draft, const PkJson *root, PkError *err)
 {
-	static const char *const unused[] = {"truncation", "padding"};
-	bool                     has_template = false;
+	bool has_template = false;
 
-	for (size_t i = 0; i < PK_LENGTH(unused); i++)
-		if (pk_json_type(pk_json_get(root, unused[i])) > PK_JSON_NULL)
-			return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: %s is not supported", unused[i]);
+	PK_FORWARD(check_unused(root, err));
 	PK_FORWARD(read_normalizer(draft, pk_json_get(root, "normalizer"), 0, err));
 	PK_FORWARD(read_steps(draft, pk_json_get(root, "pre_tokenizer"), 0, err));
 	PK_FORWARD(read_post(draft, pk_json_get(root, "post_processor"), 0, &has_template, err));
 	return read_decoder(draft, pk_json_get(root, "decoder"), err);
+}
+
+/*
+ * What the last call before save_pretrained() asked for. It says nothing of the model: transformers
+ * resets both at each call that doesn't ask for them.
+ */
+static PkStatus
+check_unused(const PkJson *root, PkError *err)
+{
+	static const char *const unused[] = {"truncation", "padding"};
+
+	for (size_t i = 0; i < PK_LENGTH(unused); i++)
+	{
+		PkJsonType type = pk_json_type(pk_json_get(root, unused[i]));
+
+		if (type > PK_JSON_NULL && type != PK_JSON_OBJECT)
+			return pk_error(err, PK_BAD_FILE, "tokenizer.json: %s is neither an object nor null",
+			                unused[i]);
+	}
+	return PK_OK;
 }
 
 static PkStatus
