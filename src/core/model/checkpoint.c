@@ -106,12 +106,15 @@ read_header(PkCheckpoint *checkpoint, size_t shard, const PkSourceFile *file, Pk
 	size_t        len;
 	void         *json;
 
-	PK_FORWARD(pk_file_read(fd, file->name, prefix, sizeof(prefix), 0, err));
+	PkStatus status = pk_file_read(fd, file->name, prefix, sizeof(prefix), 0, err);
+
+	if (status == PK_BAD_FILE) /* empty, or nearly so */
+		pk_error_hint(err, status, PK_HINT_DAMAGED);
+	PK_FORWARD(status);
 	PK_FORWARD(pk_safetensors_header_len(prefix, file->id.size, file->name, &len, err));
 	PK_FORWARD(pk_calloc(len, 1, &json, err));
 
-	PkStatus status = pk_file_read(fd, file->name, json, len, sizeof(prefix), err);
-
+	status = pk_file_read(fd, file->name, json, len, sizeof(prefix), err);
 	if (status == PK_OK)
 		status = pk_safetensors_parse(json, len, file->id.size, (uint32_t) shard, file->name,
 		                              &checkpoint->tensors, err);

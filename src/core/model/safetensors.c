@@ -54,18 +54,28 @@ PkStatus
 pk_safetensors_header_len(const unsigned char prefix[PK_SAFETENSORS_PREFIX], uint64_t file_size,
                           const char *file, size_t *len, PkError *err)
 {
-	uint64_t n = 0;
+	static const unsigned char zip[] = {'P', 'K', 3, 4};
+	uint64_t                   n = 0;
 
+	if (memcmp(prefix, zip, sizeof(zip)) == 0)
+	{
+		pk_error(err, PK_BAD_FILE, "%s is a PyTorch file, not safetensors", file);
+		return pk_error_hint(err, PK_BAD_FILE, PK_HINT_PYTORCH);
+	}
 	for (int i = PK_SAFETENSORS_PREFIX - 1; i >= 0; i--)
 		n = n << 8 | prefix[i];
 	if (n > PK_SAFETENSORS_HEADER_MAX)
-		return pk_error(err, PK_BAD_FILE, "%s has a header of %llu bytes, at most %llu are allowed",
-		                file, (unsigned long long) n,
-		                (unsigned long long) PK_SAFETENSORS_HEADER_MAX);
+	{
+		pk_error(err, PK_BAD_FILE, "%s has a header of %llu bytes, at most %llu are allowed", file,
+		         (unsigned long long) n, (unsigned long long) PK_SAFETENSORS_HEADER_MAX);
+		return pk_error_hint(err, PK_BAD_FILE, PK_HINT_DAMAGED);
+	}
 	if (file_size < PK_SAFETENSORS_PREFIX || n > file_size - PK_SAFETENSORS_PREFIX)
-		return pk_error(err, PK_BAD_FILE,
-		                "%s has a header of %llu bytes, but only %llu bytes in all", file,
-		                (unsigned long long) n, (unsigned long long) file_size);
+	{
+		pk_error(err, PK_BAD_FILE, "%s has a header of %llu bytes, but only %llu bytes in all",
+		         file, (unsigned long long) n, (unsigned long long) file_size);
+		return pk_error_hint(err, PK_BAD_FILE, PK_HINT_DAMAGED);
+	}
 	*len = (size_t) n;
 	return PK_OK;
 }
@@ -229,8 +239,7 @@ parse_offsets(const PkJson *entry, const Place *place, PkTensor *out, PkError *e
 		pk_error(err, PK_BAD_FILE,
 		         "tensor %s ends at byte %llu of the data of %s, which has only %llu bytes",
 		         place->name, (unsigned long long) end, place->file, (unsigned long long) n_data);
-		return pk_error_hint(err, PK_BAD_FILE,
-		                     "The file is incomplete or damaged; download it again.");
+		return pk_error_hint(err, PK_BAD_FILE, PK_HINT_DAMAGED);
 	}
 	out->begin = place->data_begin + (uint64_t) begin;
 	out->end = place->data_begin + (uint64_t) end;

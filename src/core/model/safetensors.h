@@ -41,6 +41,12 @@ typedef struct PkTensorList
 	size_t    n_room;
 } PkTensorList;
 
+/* Hints for a file that is not what was published, or that PyTorch wrote. */
+#define PK_HINT_DAMAGED "The file is incomplete or damaged; download it again."
+#define PK_HINT_PYTORCH                                       \
+	"Load the checkpoint with transformers and save it with " \
+	"save_pretrained(), which writes safetensors."
+
 /* Header length from the first 8 bytes; file is for messages. PK_BAD_FILE unless it fits. */
 PkStatus pk_safetensors_header_len(const unsigned char prefix[PK_SAFETENSORS_PREFIX],
                                    uint64_t file_size, const char *file, size_t *len, PkError *err);

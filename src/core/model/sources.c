@@ -6,15 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/alloc.h"
 #include "core/model/checkpoint.h"
+
+/* github.com/git-lfs/git-lfs, docs/spec.md: a pointer is below 1,024 bytes and begins so. */
+#define LFS_BEGINNING "version https://git-lfs"
+#define LFS_BYTES_MAX 1024
 
 static PkStatus scan(PkSources *sources, PkError *err);
 static PkStatus check_directory(const char *dir, PkError *err);
 static PkStatus add_required(PkSources *sources, const char *name, PkError *err);
 static PkStatus add_optional(PkSources *sources, const char *name, bool *found, PkError *err);
 static PkStatus add_file(PkSources *sources, const char *name, PkError *err);
+static PkStatus look_at(const char *dir, const char *name, PkFileId *id, PkError *err);
+static PkStatus check_pointer(int fd, const char *name, uint64_t size, PkError *err);
 static PkStatus add_weights(PkSources *sources, PkError *err);
 static PkStatus no_weights(const PkSources *sources, PkError *err);
 static PkStatus add_shards(PkSources *sources, PkError *err);
@@ -106,7 +113,7 @@ add_file(PkSources *sources, const char *name, PkError *err)
 	PkFileId id;
 	void    *copy;
 
-	PK_FORWARD(pk_file_identify(sources->dir, name, &id, err));
+	PK_FORWARD(look_at(sources->dir, name, &id, err));
 
 	void    *files = sources->files;
 	PkStatus status =
@@ -120,6 +127,36 @@ add_file(PkSources *sources, const char *name, PkError *err)
 	sources->files[sources->n_files].id = id;
 	sources->n_files++;
 	return PK_OK;
+}
+
+/* The file's identity, if it can be read and is what its name says. */
+static PkStatus
+look_at(const char *dir, const char *name, PkFileId *id, PkError *err)
+{
+	int fd;
+
+	PK_FORWARD(pk_file_open(dir, name, &fd, id, err));
+
+	PkStatus status = check_pointer(fd, name, id->size, err);
+
+	close(fd);
+	return status;
+}
+
+/* A clone without git-lfs holds small texts in the place of its large files. */
+static PkStatus
+check_pointer(int fd, const char *name, uint64_t size, PkError *err)
+{
+	char beginning[sizeof(LFS_BEGINNING) - 1];
+
+	if (size < sizeof(beginning) || size > LFS_BYTES_MAX)
+		return PK_OK;
+	PK_FORWARD(pk_file_read(fd, name, beginning, sizeof(beginning), 0, err));
+	if (memcmp(beginning, LFS_BEGINNING, sizeof(beginning)) != 0)
+		return PK_OK;
+	pk_error(err, PK_BAD_FILE, "%s is a git-lfs pointer, not the file", name);
+	return pk_error_hint(err, PK_BAD_FILE,
+	                     "Run git lfs pull in its directory, or download the file.");
 }
 
 /* As transformers: one file if there is one, else the index and its shards. */

@@ -202,6 +202,52 @@ test_missing_files(void)
 	        "not a directory", "a file in place of the directory");
 }
 
+/* Other bytes than the file's, in the place of each file. */
+static void
+test_not_the_file(void)
+{
+	static const char        pointer[] = "version https://git-lfs.github.com/spec/v1\n"
+										 "oid sha256:4d7a2146\nsize 2662823476\n";
+	static const char *const files[] = {"config.json", "generation_config.json", "tokenizer.json",
+	                                    "model.safetensors", "model.safetensors.index.json"};
+	static const struct
+	{
+		const char *bytes, *culprit, *hint, *name;
+	} weights[] = {
+		{"", "ends at byte 0", "download it again", "an empty file of weights"},
+		{"<!DOCTYPE html><html>404</html>", "header of", "download it again", "a page of HTML"},
+		{"{\"a\": 1}", "header of", "download it again", "a JSON text"},
+		{"PK\x03\x04 and so on", "is a PyTorch file", "save_pretrained", "a PyTorch file"},
+	};
+	Maker    m;
+	PkConfig config;
+	PkError  err;
+	char     name[120];
+
+	for (size_t i = 0; i < PK_LENGTH(files); i++)
+	{
+		maker_init(&m, "lfs");
+		maker_write(&m);
+		if (i == 4)
+			unlink(path_in(m.dir, "model.safetensors"));
+		unlink(path_in(m.dir, files[i]));
+		write_text(path_in(m.dir, files[i]), pointer);
+		snprintf(name, sizeof(name), "a git-lfs pointer in the place of %s is named", files[i]);
+		refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, files[i], name);
+		ok(strstr(err.text, "git-lfs pointer") != NULL && strstr(err.hint, "git lfs pull") != NULL,
+		   "and the hint says what to do");
+	}
+	for (size_t i = 0; i < PK_LENGTH(weights); i++)
+	{
+		maker_init(&m, "weights");
+		maker_write(&m);
+		write_text(path_in(m.dir, "model.safetensors"), weights[i].bytes);
+		snprintf(name, sizeof(name), "%s is refused", weights[i].name);
+		refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, weights[i].culprit, name);
+		ok(strstr(err.hint, weights[i].hint) != NULL, "with the hint: %s", weights[i].hint);
+	}
+}
+
 /* In a child, as a user who may not enter the directory. */
 static int
 scan_as_nobody(const char *dir)
@@ -407,6 +453,7 @@ main(void)
 	test_tensors();
 	test_shapes();
 	test_missing_files();
+	test_not_the_file();
 	test_permission();
 	test_kinds();
 	test_shards();
