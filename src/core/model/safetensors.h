@@ -41,7 +41,10 @@ typedef struct PkTensorList
 	size_t    n_room;
 } PkTensorList;
 
-/* Hints for a file that is not what was published, or that PyTorch wrote. */
+/* Hints for what is not a whole model in safetensors. */
+#define PK_HINT_ADAPTER                                           \
+	"Merge it into its model with peft (merge_and_unload()) and " \
+	"save the whole model in a directory of its own."
 #define PK_HINT_DAMAGED "The file is incomplete or damaged; download it again."
 #define PK_HINT_PYTORCH                                       \
 	"Load the checkpoint with transformers and save it with " \

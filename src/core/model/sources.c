@@ -2,7 +2,10 @@
  * sources.c
  *    Which files make up a checkpoint, and whether they changed.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +20,8 @@
 
 static PkStatus scan(PkSources *sources, PkError *err);
 static PkStatus check_directory(const char *dir, PkError *err);
+static PkStatus refuse_adapter(const PkSources *sources, PkError *err);
+static bool     has_directory(const char *dir, const char *name);
 static PkStatus add_required(PkSources *sources, const char *name, PkError *err);
 static PkStatus add_optional(PkSources *sources, const char *name, bool *found, PkError *err);
 static PkStatus add_file(PkSources *sources, const char *name, PkError *err);
@@ -56,6 +61,7 @@ static PkStatus
 scan(PkSources *sources, PkError *err)
 {
 	PK_FORWARD(check_directory(sources->dir, err));
+	PK_FORWARD(refuse_adapter(sources, err));
 	PK_FORWARD(add_required(sources, "config.json", err));
 	PK_FORWARD(
 		add_optional(sources, "generation_config.json", &sources->has_generation_config, err));
@@ -77,8 +83,26 @@ check_directory(const char *dir, PkError *err)
 		return pk_error_errno(err, saved_errno, "could not find the model directory \"%s\"", dir);
 	}
 	if (!S_ISDIR(info.st_mode))
-		return pk_error(err, PK_NO_FILE, "\"%s\" is not a directory", dir);
+	{
+		pk_error(err, PK_NO_FILE, "\"%s\" is not a directory", dir);
+		return pk_error_hint(err, PK_NO_FILE,
+		                     "Give the directory of the checkpoint, not a file in it.");
+	}
 	return PK_OK;
+}
+
+/* peft leaves it beside a model or alone; the model without it would answer as if untrained. */
+static PkStatus
+refuse_adapter(const PkSources *sources, PkError *err)
+{
+	PkFileId id;
+
+	if (pk_file_identify(sources->dir, "adapter_config.json", &id, NULL) != PK_OK)
+		return PK_OK;
+	pk_error(err, PK_UNSUPPORTED,
+	         "\"%s\" holds an adapter such as LoRA (adapter_config.json), which is not applied",
+	         sources->dir);
+	return pk_error_hint(err, PK_UNSUPPORTED, PK_HINT_ADAPTER);
 }
 
 static PkStatus
@@ -86,11 +110,26 @@ add_required(PkSources *sources, const char *name, PkError *err)
 {
 	PkStatus status = add_file(sources, name, err);
 
-	if (status == PK_NO_FILE)
+	if (status == PK_NO_FILE && has_directory(sources->dir, "snapshots"))
+		pk_error_hint(err, status,
+		              "This directory of the Hugging Face cache holds versions of the model; give "
+		              "one of them, snapshots/<hash>.");
+	else if (status == PK_NO_FILE)
 		pk_error_hint(err, status,
 		              "A checkpoint directory holds config.json, tokenizer.json and "
 		              "model.safetensors (or its shards and their index).");
 	return status;
+}
+
+static bool
+has_directory(const char *dir, const char *name)
+{
+	char        path[PATH_MAX];
+	struct stat info;
+	int         len = snprintf(path, sizeof(path), "%s/%s", dir, name);
+
+	return len > 0 && (size_t) len < sizeof(path) && stat(path, &info) == 0 &&
+	       S_ISDIR(info.st_mode);
 }
 
 static PkStatus

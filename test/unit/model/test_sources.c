@@ -200,6 +200,31 @@ test_missing_files(void)
 	   "where only pytorch_model.bin is, the hint tells how to convert it");
 	refused(try_config(path_in(m.dir, "config.json"), &config, &err), &err, PK_NO_FILE,
 	        "not a directory", "a file in place of the directory");
+	ok(strstr(err.hint, "directory of the checkpoint") != NULL, "with the hint to give it");
+	unlink(path_in(m.dir, "config.json"));
+	mkdir(path_in(m.dir, "snapshots"), 0700);
+	ok(try_config(m.dir, &config, &err) == PK_NO_FILE &&
+	       strstr(err.hint, "snapshots/<hash>") != NULL,
+	   "in the Hugging Face cache the hint names the directory of a version");
+}
+
+static void
+test_adapter(void)
+{
+	Maker    m;
+	PkConfig config;
+	PkError  err;
+
+	maker_init(&m, "adapter");
+	maker_write(&m);
+	write_text(path_in(m.dir, "adapter_config.json"), "{\"peft_type\": \"LORA\"}");
+	refused(try_config(m.dir, &config, &err), &err, PK_UNSUPPORTED, "adapter_config.json",
+	        "an adapter beside a model is not passed over");
+	ok(strstr(err.hint, "merge_and_unload") != NULL, "the hint says how to merge it");
+	unlink(path_in(m.dir, "config.json"));
+	unlink(path_in(m.dir, "model.safetensors"));
+	refused(try_config(m.dir, &config, &err), &err, PK_UNSUPPORTED, "adapter_config.json",
+	        "an adapter alone is named");
 }
 
 /* Other bytes than the file's, in the place of each file. */
@@ -453,6 +478,7 @@ main(void)
 	test_tensors();
 	test_shapes();
 	test_missing_files();
+	test_adapter();
 	test_not_the_file();
 	test_permission();
 	test_kinds();
