@@ -70,6 +70,9 @@ PkStatus cli_convert(const CliOptions *options, const char *dir, const char *ima
 PkStatus cli_convert_to(const CliOptions *options, const char *dir, const char *path,
                         PkHash128 *fingerprint, PkError *err);
 
+/* path can be read and begins as images do. */
+bool cli_is_image(const char *path);
+
 PkStatus cli_session_open(const CliOptions *options, const char *path, CliSession *out,
                           PkError *err);
 void     cli_session_close(CliSession *session);

@@ -21,7 +21,6 @@
 
 static PkStatus check_output(const char *dir, const char *path, PkError *err);
 static PkStatus check_sources(const char *dir, const char *path, PkError *err);
-static PkStatus check_replaced(const char *path, uint64_t size, PkError *err);
 static PkStatus make_part(const char *path, char part[PATH_MAX], PkError *err);
 
 PkStatus
@@ -56,7 +55,11 @@ check_output(const char *dir, const char *path, PkError *err)
 		pk_error(err, PK_BAD_ARGUMENT, "\"%s\" is not a regular file", path);
 		return pk_error_hint(err, PK_BAD_ARGUMENT, "Give -o the name of the image to write.");
 	}
-	return info.st_size == 0 ? PK_OK : check_replaced(path, (uint64_t) info.st_size, err);
+	if (info.st_size == 0 || cli_is_image(path))
+		return PK_OK;
+	pk_error(err, PK_BAD_ARGUMENT, "\"%s\" is there and is no image", path);
+	return pk_error_hint(err, PK_BAD_ARGUMENT,
+	                     "Give -o another name, or remove the file first if it isn't needed.");
 }
 
 static PkStatus
@@ -75,24 +78,20 @@ check_sources(const char *dir, const char *path, PkError *err)
 	return pk_error_hint(err, PK_BAD_ARGUMENT, "Give -o the name of a new file.");
 }
 
-static PkStatus
-check_replaced(const char *path, uint64_t size, PkError *err)
+bool
+cli_is_image(const char *path)
 {
-	char   magic[sizeof(PK_IMAGE_MAGIC) - 1];
-	int    fd;
-	size_t len = size < sizeof(magic) ? (size_t) size : sizeof(magic);
+	char magic[sizeof(PK_IMAGE_MAGIC) - 1];
+	int  fd;
 
-	PK_FORWARD(pk_file_open(path, NULL, &fd, NULL, err));
+	if (pk_file_open(path, NULL, &fd, NULL, NULL) != PK_OK)
+		return false;
 
-	PkStatus status = pk_file_read(fd, path, magic, len, 0, err);
+	bool is_image = pk_file_read(fd, path, magic, sizeof(magic), 0, NULL) == PK_OK &&
+	                memcmp(magic, PK_IMAGE_MAGIC, sizeof(magic)) == 0;
 
 	close(fd);
-	PK_FORWARD(status);
-	if (len == sizeof(magic) && memcmp(magic, PK_IMAGE_MAGIC, len) == 0)
-		return PK_OK;
-	pk_error(err, PK_BAD_ARGUMENT, "\"%s\" is there and is no image", path);
-	return pk_error_hint(err, PK_BAD_ARGUMENT,
-	                     "Give -o another name, or remove the file first if it isn't needed.");
+	return is_image;
 }
 
 /* An empty file of a name that nobody has. */

@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "core/base/mapfile.h"
 #include "core/model/convert.h"
 
 static PkStatus open_directory(const CliOptions *options, const char *dir, PkModel **out,
@@ -31,14 +31,22 @@ cli_model_open(const CliOptions *options, const char *path, PkModel **out, PkErr
 {
 	if (is_directory(path))
 		return open_directory(options, path, out, err);
-	return pk_model_open(path, out, err);
+
+	PkStatus status = pk_model_open(path, out, err);
+
+	if (status != PK_OK && status != PK_NO_FILE && err->hint[0] == '\0' && !cli_is_image(path))
+		pk_error_hint(err, status,
+		              "MODEL is an image made by convert, or a checkpoint: give its directory, not "
+		              "a file in it.");
+	return status;
 }
 
 static bool
 is_directory(const char *path)
 {
-	return access(path, X_OK) == 0 &&
-	       pk_file_identify(path, "config.json", &(PkFileId){0}, NULL) == PK_OK;
+	struct stat info;
+
+	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
 /* The image is unlinked once it is mapped. */
