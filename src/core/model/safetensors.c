@@ -127,7 +127,7 @@ static PkStatus
 append_tensor(const char *name, const PkJson *entry, const Place *place, uint32_t file_index,
               PkTensorList *list, PkError *err)
 {
-	PkTensor tensor = {.file = file_index};
+	PkTensor tensor = {.file = file_index, .file_name = place->file};
 
 	PK_FORWARD(parse_tensor(entry, place, &tensor, err));
 

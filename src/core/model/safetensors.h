@@ -25,13 +25,14 @@ typedef enum PkDtype
 
 typedef struct PkTensor
 {
-	char    *name; /* malloc'ed */
-	PkDtype  dtype;
-	char     dtype_name[12];
-	uint32_t file; /* index of the shard */
-	uint32_t n_dims;
-	uint64_t shape[PK_TENSOR_DIMS_MAX];
-	uint64_t begin, end; /* bytes in the file, half-open */
+	char       *name; /* malloc'ed */
+	PkDtype     dtype;
+	char        dtype_name[12];
+	uint32_t    file;      /* index of the shard */
+	const char *file_name; /* that the parser was given; for messages */
+	uint32_t    n_dims;
+	uint64_t    shape[PK_TENSOR_DIMS_MAX];
+	uint64_t    begin, end; /* bytes in the file, half-open */
 } PkTensor;
 
 typedef struct PkTensorList
@@ -57,7 +58,7 @@ PkStatus pk_safetensors_header_len(const unsigned char prefix[PK_SAFETENSORS_PRE
 /*
  * Append the tensors of a header (len bytes of JSON) to list, in the order of their data. Every
  * tensor must lie inside the file, be as large as its shape says, and begin where the one before
- * it ends; the last ends with the file. PK_BAD_FILE naming tensor and file.
+ * it ends; the last ends with the file. PK_BAD_FILE naming tensor and file. file must outlive list.
  */
 PkStatus pk_safetensors_parse(const char *json, size_t len, uint64_t file_size, uint32_t file_index,
                               const char *file, PkTensorList *list, PkError *err);

@@ -53,15 +53,29 @@ static const char *const buffers[] = {
 
 #define SLOT_SKIPPED SIZE_MAX
 
+#define HINT_QUANTIZED                                                           \
+	"The checkpoint is quantized by another tool. Use the original in float16, " \
+	"bfloat16 or float32."
+#define HINT_CLASSIFIER                                             \
+	"The checkpoint is a classifier. Causal language models can be" \
+	" run (GPTNeoXForCausalLM)."
+#define HINT_HEADLESS                                                           \
+	"The checkpoint may have been saved without its head; save the model from " \
+	"GPTNeoXForCausalLM."
+#define HINT_TOGETHER "Take config.json and the weights from one download of the checkpoint."
+
 static PkStatus    bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding,
                             PkError *err);
 static PkStatus    bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding,
                             PkError *err);
+static PkStatus    hint_unexpected(const char *name, PkError *err);
 static bool        find_slot(const char *name, const PkConfig *config, size_t *slot);
 static bool        find_layer_slot(const char *name, const PkConfig *config, size_t *slot);
 static bool        find_role(const char *name, PkRole first, PkRole last, PkRole *out);
 static bool        has_slot(const PkConfig *config, PkRole role);
-static PkStatus    check_complete(const PkConfig *config, PkBinding *binding, PkError *err);
+static PkStatus    check_complete(const PkTensorList *tensors, const PkConfig *config,
+                                  PkBinding *binding, PkError *err);
+static const char *where_all_are(const PkTensorList *tensors);
 static PkStatus    check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role,
                                PkError *err);
 static const char *quote_name(const PkTensor *tensor, char *out, size_t size);
@@ -167,7 +181,7 @@ bind_all(const PkTensorList *tensors, PkConfig *config, PkBinding *binding, PkEr
 
 	if (embed_in != NULL && embed_in->n_dims == 2)
 		PK_FORWARD(pk_config_set_vocab(config, embed_in->shape[0], err));
-	return check_complete(config, binding, err);
+	return check_complete(tensors, config, binding, err);
 }
 
 static PkStatus
@@ -177,18 +191,49 @@ bind_one(const PkTensor *tensor, const PkConfig *config, PkBinding *binding, PkE
 	size_t slot;
 
 	if (!find_slot(tensor->name, config, &slot))
-		return pk_error(err, PK_BAD_FILE, "unexpected tensor %s",
-		                quote_name(tensor, quoted, sizeof(quoted)));
+	{
+		pk_error(err, PK_BAD_FILE, "unexpected tensor %s in %s",
+		         quote_name(tensor, quoted, sizeof(quoted)), tensor->file_name);
+		return hint_unexpected(tensor->name, err);
+	}
 	if (slot == SLOT_SKIPPED)
 		return PK_OK;
 	if (binding->tensors[slot] != NULL) /* once with "gpt_neox.", once without */
-		return pk_error(err, PK_BAD_FILE, "tensor %s is there twice",
-		                quote_name(tensor, quoted, sizeof(quoted)));
+		return pk_error(err, PK_BAD_FILE, "tensor %s is there twice, in %s and %s",
+		                quote_name(tensor, quoted, sizeof(quoted)),
+		                binding->tensors[slot]->file_name, tensor->file_name);
 	if (tensor->dtype == PK_DTYPE_OTHER)
-		return pk_error(err, PK_BAD_FILE, "tensor %s has dtype %s; F16, BF16 or F32 is needed",
-		                quote_name(tensor, quoted, sizeof(quoted)), tensor->dtype_name);
+		return pk_error(
+			err, PK_BAD_FILE, "tensor %s has dtype %s in %s; F16, BF16 or F32 is needed",
+			quote_name(tensor, quoted, sizeof(quoted)), tensor->dtype_name, tensor->file_name);
 	binding->tensors[slot] = tensor;
 	return PK_OK;
+}
+
+/* What kind of checkpoint has a tensor of such a name. */
+static PkStatus
+hint_unexpected(const char *name, PkError *err)
+{
+	static const struct
+	{
+		const char *part, *hint;
+		bool        begins; /* the name; others may stand anywhere in it */
+	} kinds[] = {
+		{"base_model.", PK_HINT_ADAPTER, true}, {"lora_", PK_HINT_ADAPTER, false},
+		{".qweight", HINT_QUANTIZED, false},    {".qzeros", HINT_QUANTIZED, false},
+		{".scales", HINT_QUANTIZED, false},     {".g_idx", HINT_QUANTIZED, false},
+		{"score.", HINT_CLASSIFIER, true},      {"classifier.", HINT_CLASSIFIER, true},
+		{"qa_outputs.", HINT_CLASSIFIER, true},
+	};
+
+	for (size_t i = 0; i < PK_LENGTH(kinds); i++)
+	{
+		const char *found = strstr(name, kinds[i].part);
+
+		if (found == name || (found != NULL && !kinds[i].begins))
+			return pk_error_hint(err, PK_BAD_FILE, "%s", kinds[i].hint);
+	}
+	return PK_BAD_FILE;
 }
 
 static bool
@@ -265,7 +310,8 @@ has_slot(const PkConfig *config, PkRole role)
 }
 
 static PkStatus
-check_complete(const PkConfig *config, PkBinding *binding, PkError *err)
+check_complete(const PkTensorList *tensors, const PkConfig *config, PkBinding *binding,
+               PkError *err)
 {
 	if (config->tie_word_embeddings)
 		binding->tensors[binding->n_slots - 1] = binding->tensors[PK_ROLE_EMBED_IN];
@@ -278,11 +324,25 @@ check_complete(const PkConfig *config, PkBinding *binding, PkError *err)
 		if (binding->tensors[slot] != NULL)
 			PK_FORWARD(check_shape(binding->tensors[slot], config, role, err));
 		else if (has_slot(config, role))
-			return pk_error(err, PK_BAD_FILE, "tensor %s%s is missing",
-			                role == PK_ROLE_EMBED_OUT ? "" : "gpt_neox.",
-			                pk_slot_name(config, slot, name));
+		{
+			pk_error(err, PK_BAD_FILE, "tensor %s%s is missing in %s",
+			         role == PK_ROLE_EMBED_OUT ? "" : "gpt_neox.", pk_slot_name(config, slot, name),
+			         where_all_are(tensors));
+			return pk_error_hint(err, PK_BAD_FILE, "%s",
+			                     role == PK_ROLE_EMBED_OUT ? HINT_HEADLESS : HINT_TOGETHER);
+		}
 	}
 	return PK_OK;
+}
+
+/* The file that holds all tensors; shards have no single one. */
+static const char *
+where_all_are(const PkTensorList *tensors)
+{
+	for (size_t i = 1; i < tensors->n; i++)
+		if (tensors->items[i].file != tensors->items[0].file)
+			return "the shards";
+	return tensors->n > 0 ? tensors->items[0].file_name : "the weights";
 }
 
 static PkStatus
@@ -304,9 +364,10 @@ check_shape(const PkTensor *tensor, const PkConfig *config, PkRole role, PkError
 			return PK_OK;
 		snprintf(wanted, sizeof(wanted), "(%zu, %zu)", n_rows, n_cols);
 	}
-	return pk_error(err, PK_BAD_FILE, "tensor %s has shape %s; config.json asks for %s",
-	                quote_name(tensor, name, sizeof(name)),
-	                pk_tensor_shape_text(tensor, shape, sizeof(shape)), wanted);
+	pk_error(err, PK_BAD_FILE, "tensor %s has shape %s in %s; config.json asks for %s",
+	         quote_name(tensor, name, sizeof(name)),
+	         pk_tensor_shape_text(tensor, shape, sizeof(shape)), tensor->file_name, wanted);
+	return pk_error_hint(err, PK_BAD_FILE, HINT_TOGETHER);
 }
 
 static const char *

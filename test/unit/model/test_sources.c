@@ -91,12 +91,19 @@ test_tensors(void)
 	maker_init(&m, "missing");
 	maker_drop(&m, "gpt_neox.layers.1.mlp.dense_h_to_4h.bias");
 	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE,
-	        "tensor gpt_neox.layers.1.mlp.dense_h_to_4h.bias is missing",
-	        "a missing tensor is named");
+	        "tensor gpt_neox.layers.1.mlp.dense_h_to_4h.bias is missing in model.safetensors",
+	        "a missing tensor is named with its file");
 	maker_init(&m, "no-out");
 	maker_drop(&m, "embed_out.weight");
 	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, "tensor embed_out.weight is missing",
 	        "embed_out is needed unless it is tied");
+	ok(strstr(err.hint, "without its head") != NULL, "the hint says where it may have gone");
+	maker_init(&m, "missing-shards");
+	maker_drop(&m, "gpt_neox.layers.1.mlp.dense_h_to_4h.bias");
+	maker_shard(&m, 3);
+	unlink(path_in(m.dir, "model.safetensors"));
+	refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, "is missing in the shards",
+	        "a tensor that no shard has");
 
 	static const char *const unexpected[] = {
 		"gpt_neox.layers.2.input_layernorm.weight", /* a layer too many */
@@ -118,6 +125,34 @@ test_tensors(void)
 		maker_add(&m, unexpected[i], MAKER_E, 0);
 		snprintf(name, sizeof(name), "%s is unexpected", unexpected[i]);
 		refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, unexpected[i], name);
+	}
+
+	static const struct
+	{
+		const char *tensor, *hint;
+	} others[] = {
+		{"gpt_neox.layers.0.attention.dense.qweight", "quantized by another tool"},
+		{"gpt_neox.layers.0.attention.dense.g_idx", "quantized by another tool"},
+		{"gpt_neox.layers.0.attention.dense.qzeros", "quantized by another tool"},
+		{"gpt_neox.layers.0.attention.dense.scales", "quantized by another tool"},
+		{"score.weight", "GPTNeoXForCausalLM"},
+		{"base_model.model.gpt_neox.layers.0.attention.dense.weight", "merge_and_unload"},
+		{"gpt_neox.layers.0.attention.query_key_value.lora_A.weight", "merge_and_unload"},
+		{"lm_head.weight", ""},
+	};
+
+	for (size_t i = 0; i < PK_LENGTH(others); i++)
+	{
+		maker_init(&m, "others");
+		maker_shard(&m, 3);
+		maker_add(&m, others[i].tensor, MAKER_E, 0)->shard = 1;
+		unlink(path_in(m.dir, "model.safetensors"));
+		refused(try_written(&m, &config, &err), &err, PK_BAD_FILE,
+		        "in model-00002-of-00003.safetensors",
+		        "the shard of an unexpected tensor is named");
+		ok(strstr(err.hint, others[i].hint) != NULL &&
+		       (err.hint[0] != 0) == (i + 1 < PK_LENGTH(others)),
+		   "%s has the hint: %s", others[i].tensor, others[i].hint);
 	}
 
 	maker_init(&m, "twice");
@@ -164,6 +199,8 @@ test_shapes(void)
 		snprintf(name, sizeof(name), "a wrong shape of %s is named: %s", cases[i].tensor,
 		         cases[i].culprit);
 		refused(try_written(&m, &config, &err), &err, PK_BAD_FILE, cases[i].culprit, name);
+		ok(strstr(err.text, "0 rows") != NULL || strstr(err.text, "in model.safetensors") != NULL,
+		   "with its file");
 	}
 	for (size_t i = 0; i < PK_LENGTH(dtypes); i++)
 	{
