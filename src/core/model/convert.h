@@ -20,8 +20,8 @@ typedef struct PkSources PkSources;
 /*
  * Find config.json, generation_config.json (optional), tokenizer.json and model.safetensors or the
  * index with its shards in dir; each must be a regular, readable file. Nothing is kept open.
- * PK_NO_FILE, PK_NO_PERMISSION, PK_BAD_FILE (an index that names '/', '..' or a missing shard,
- * ...). Reads the index only.
+ * PK_NO_FILE, PK_NO_PERMISSION, PK_BAD_FILE (an index that names '/' or '..', a link that leads
+ * nowhere, ...), PK_UNSUPPORTED (an adapter). Reads the index only, and how small files begin.
  */
 PkStatus  pk_sources_scan(const char *dir, PkSources **out, PkError *err);
 PkHash128 pk_sources_key(const PkSources *sources);

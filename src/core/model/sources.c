@@ -3,7 +3,9 @@
  *    Which files make up a checkpoint, and whether they changed.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,13 +24,16 @@ static PkStatus scan(PkSources *sources, PkError *err);
 static PkStatus check_directory(const char *dir, PkError *err);
 static PkStatus refuse_adapter(const PkSources *sources, PkError *err);
 static bool     has_directory(const char *dir, const char *name);
+static bool     make_path(char out[PATH_MAX], const char *dir, const char *name);
 static PkStatus add_required(PkSources *sources, const char *name, PkError *err);
 static PkStatus add_optional(PkSources *sources, const char *name, bool *found, PkError *err);
 static PkStatus add_file(PkSources *sources, const char *name, PkError *err);
 static PkStatus look_at(const char *dir, const char *name, PkFileId *id, PkError *err);
+static bool     is_link(const char *dir, const char *name);
 static PkStatus check_pointer(int fd, const char *name, uint64_t size, PkError *err);
 static PkStatus add_weights(PkSources *sources, PkError *err);
 static PkStatus no_weights(const PkSources *sources, PkError *err);
+static bool     find_file(const char *dir, const char *pattern, char out[256]);
 static PkStatus add_shards(PkSources *sources, PkError *err);
 static PkStatus add_shard(void *arg, const char *tensor, const char *shard, PkError *err);
 static int      compare_names(const void *a, const void *b);
@@ -126,10 +131,16 @@ has_directory(const char *dir, const char *name)
 {
 	char        path[PATH_MAX];
 	struct stat info;
-	int         len = snprintf(path, sizeof(path), "%s/%s", dir, name);
 
-	return len > 0 && (size_t) len < sizeof(path) && stat(path, &info) == 0 &&
-	       S_ISDIR(info.st_mode);
+	return make_path(path, dir, name) && stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static bool
+make_path(char out[PATH_MAX], const char *dir, const char *name)
+{
+	int len = snprintf(out, PATH_MAX, "%s/%s", dir, name);
+
+	return len > 0 && len < PATH_MAX;
 }
 
 static PkStatus
@@ -172,14 +183,30 @@ add_file(PkSources *sources, const char *name, PkError *err)
 static PkStatus
 look_at(const char *dir, const char *name, PkFileId *id, PkError *err)
 {
-	int fd;
+	int      fd;
+	PkStatus status = pk_file_open(dir, name, &fd, id, err);
 
-	PK_FORWARD(pk_file_open(dir, name, &fd, id, err));
-
-	PkStatus status = check_pointer(fd, name, id->size, err);
+	if (status == PK_NO_FILE && is_link(dir, name))
+	{
+		pk_error(err, PK_BAD_FILE, "%s is a symbolic link to a file that isn't there", name);
+		return pk_error_hint(
+			err, PK_BAD_FILE,
+			"Copy the checkpoint with cp -rL, so that files come instead of links.");
+	}
+	PK_FORWARD(status);
+	status = check_pointer(fd, name, id->size, err);
 
 	close(fd);
 	return status;
+}
+
+static bool
+is_link(const char *dir, const char *name)
+{
+	char        path[PATH_MAX];
+	struct stat info;
+
+	return make_path(path, dir, name) && lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
 }
 
 /* A clone without git-lfs holds small texts in the place of its large files. */
@@ -218,21 +245,45 @@ add_weights(PkSources *sources, PkError *err)
 	return add_shards(sources, err);
 }
 
+/* Says what else of weights is there. */
 static PkStatus
 no_weights(const PkSources *sources, PkError *err)
 {
-	static const char *const other[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
-	PkFileId                 id;
+	char name[256], quoted[120];
 
 	pk_error(err, PK_NO_FILE, "\"%s\" has neither model.safetensors nor %s", sources->dir,
 	         PK_INDEX_NAME);
-	for (size_t i = 0; i < PK_LENGTH(other); i++)
-		if (pk_file_identify(sources->dir, other[i], &id, NULL) == PK_OK)
-			return pk_error_hint(err, PK_NO_FILE,
-			                     "It has %s; load it with transformers and save it with "
-			                     "save_pretrained(), which writes safetensors.",
-			                     other[i]);
+	if (find_file(sources->dir, "pytorch_model*.bin", name))
+		return pk_error_hint(err, PK_NO_FILE,
+		                     "It has %s; load it with transformers and save it with "
+		                     "save_pretrained(), which writes safetensors.",
+		                     pk_error_quote(quoted, sizeof(quoted), name, strlen(name)));
+	if (find_file(sources->dir, "*-of-*.safetensors", name))
+		return pk_error_hint(err, PK_NO_FILE, "It has the shard %s; download %s too.",
+		                     pk_error_quote(quoted, sizeof(quoted), name, strlen(name)),
+		                     PK_INDEX_NAME);
+	if (find_file(sources->dir, "*.safetensors", name))
+		return pk_error_hint(err, PK_NO_FILE,
+		                     "It has %s; if that is the whole model, name it model.safetensors.",
+		                     pk_error_quote(quoted, sizeof(quoted), name, strlen(name)));
 	return PK_NO_FILE;
+}
+
+/* The first name in alphabetical order that fits, so that a message is the same each time. */
+static bool
+find_file(const char *dir, const char *pattern, char out[256])
+{
+	DIR           *names = opendir(dir);
+	struct dirent *entry;
+
+	out[0] = '\0';
+	while (names != NULL && (entry = readdir(names)) != NULL)
+		if (fnmatch(pattern, entry->d_name, 0) == 0 &&
+		    (out[0] == '\0' || strcmp(entry->d_name, out) < 0))
+			snprintf(out, 256, "%s", entry->d_name);
+	if (names != NULL)
+		closedir(names);
+	return out[0] != '\0';
 }
 
 static PkStatus

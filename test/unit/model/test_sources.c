@@ -245,6 +245,59 @@ test_missing_files(void)
 	   "in the Hugging Face cache the hint names the directory of a version");
 }
 
+/* Weights under other names: the hint names one. */
+static void
+test_other_weights(void)
+{
+	static const struct
+	{
+		const char *file, *hint;
+	} cases[] = {
+		{"adapter_model.safetensors", "adapter_model.safetensors; if that is the whole model"},
+		{"model-00002-of-00003.safetensors", "shard model-00002-of-00003.safetensors; download"},
+		{"model-00001-of-00003.safetensors", "shard model-00001-of-00003.safetensors; download"},
+		{"pytorch_model-00001-of-00002.bin", "pytorch_model-00001-of-00002.bin; load it"},
+	};
+	Maker    m;
+	PkConfig config;
+	PkError  err;
+
+	maker_init(&m, "named");
+	maker_write(&m);
+	unlink(path_in(m.dir, "model.safetensors"));
+	for (size_t i = 0; i < PK_LENGTH(cases); i++)
+	{
+		write_text(path_in(m.dir, cases[i].file), "x");
+		ok(try_config(m.dir, &config, &err) == PK_NO_FILE &&
+		       strstr(err.hint, cases[i].hint) != NULL,
+		   "where %s is, the hint says what to do with it", cases[i].file);
+	}
+}
+
+static void
+test_dangling(void)
+{
+	static const char *const files[] = {"config.json", "generation_config.json", "tokenizer.json",
+	                                    "model.safetensors"};
+	Maker                    m;
+	PkConfig                 config;
+	PkError                  err;
+	char                     name[100];
+
+	for (size_t i = 0; i < PK_LENGTH(files); i++)
+	{
+		maker_init(&m, "dangling");
+		maker_write(&m);
+		unlink(path_in(m.dir, files[i]));
+		if (symlink("../../blobs/0123", path_in(m.dir, files[i])) != 0)
+			exit(2);
+		snprintf(name, sizeof(name), "%s as a link to nothing is named", files[i]);
+		refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, files[i], name);
+		ok(strstr(err.text, "symbolic link") != NULL && strstr(err.hint, "cp -rL") != NULL,
+		   "as a link, and the hint says how to copy");
+	}
+}
+
 static void
 test_adapter(void)
 {
@@ -515,6 +568,8 @@ main(void)
 	test_tensors();
 	test_shapes();
 	test_missing_files();
+	test_other_weights();
+	test_dangling();
 	test_adapter();
 	test_not_the_file();
 	test_permission();
