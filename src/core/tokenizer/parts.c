@@ -11,6 +11,7 @@
 #include "core/base/alloc.h"
 #include "core/tokenizer/draft.h"
 #include "core/tokenizer/pattern.h"
+#include "core/tokenizer/unicode.h"
 
 #define QUOTE_ROOM 120
 #define MAX_DEPTH 16 /* of Sequence in Sequence */
@@ -24,6 +25,8 @@ static PkStatus read_normalizer(PkDraft *draft, const PkJson *node, int depth, P
 static PkStatus read_steps(PkDraft *draft, const PkJson *node, int depth, PkError *err);
 static PkStatus read_byte_level(const PkJson *node, PkBlobStep *step, PkError *err);
 static PkStatus read_split(PkDraft *draft, const PkJson *node, PkBlobStep *step, PkError *err);
+static PkStatus read_regex(PkDraft *draft, const char *text, size_t len, PkBlobStep *step,
+                           PkError *err);
 static PkStatus read_behavior(const PkJson *node, PkBlobStep *step, PkError *err);
 static PkStatus read_digits(const PkJson *node, PkBlobStep *step, PkError *err);
 static PkStatus add_pattern(PkDraft *draft, const char *text, size_t len, PkBlobStep *step,
@@ -221,16 +224,8 @@ read_split(PkDraft *draft, const PkJson *node, PkBlobStep *step, PkError *err)
 			return PK_OK;
 		}
 
-		char  *translated;
-		size_t translated_len;
-
 		step->kind = PK_STEP_SPLIT_REGEX;
-		PK_FORWARD(pk_pattern_translate(text, len, &translated, &translated_len, err));
-
-		PkStatus status = add_pattern(draft, translated, translated_len, step, err);
-
-		free(translated);
-		return status;
+		return read_regex(draft, text, len, step, err);
 	}
 	step->kind = PK_STEP_SPLIT_STRING;
 	text = pk_json_string(pk_json_get(pattern, "String"), &len);
@@ -240,6 +235,25 @@ read_split(PkDraft *draft, const PkJson *node, PkBlobStep *step, PkError *err)
 	if (len == 0)
 		return pk_error(err, PK_UNSUPPORTED, "tokenizer.json: Split with an empty pattern");
 	return add_pattern(draft, text, len, step, err);
+}
+
+/* ICU compiles it again at each opening; what it refuses is to be known now. */
+static PkStatus
+read_regex(PkDraft *draft, const char *text, size_t len, PkBlobStep *step, PkError *err)
+{
+	char    *translated;
+	size_t   translated_len;
+	PkRegex *regex = NULL;
+
+	PK_FORWARD(pk_pattern_translate(text, len, &translated, &translated_len, err));
+
+	PkStatus status = add_pattern(draft, translated, translated_len, step, err);
+
+	if (status == PK_OK)
+		status = pk_regex_create(translated, translated_len, &regex, err);
+	pk_regex_free(regex);
+	free(translated);
+	return status;
 }
 
 static PkStatus

@@ -61,7 +61,8 @@ pk_regex_create(const char *pattern, size_t len, PkRegex **out, PkError *err)
 	free(units);
 	if (U_FAILURE(code))
 		return pk_error(err, code == U_MEMORY_ALLOCATION_ERROR ? PK_NO_MEMORY : PK_UNSUPPORTED,
-		                "ICU can't compile a Split pattern: %s", u_errorName(code));
+		                "tokenizer.json: Split regular expression: ICU can't compile it: %s",
+		                u_errorName(code));
 
 	PkStatus status = pk_calloc(1, sizeof(PkRegex), &memory, err);
 

@@ -130,6 +130,8 @@ static const Case cases[] = {
 	{"Split with another pattern", SPLIT_PATTERN, "{\"Glob\":\"*\"}", PK_UNSUPPORTED, "neither"},
 	{"a word boundary", SPLIT_PATTERN, "{\"Regex\":\"\\\\bx\"}", PK_UNSUPPORTED, "escape"},
 	{"an open group", SPLIT_PATTERN, "{\"Regex\":\"(a\"}", PK_BAD_FILE, "without its ')'"},
+	{"a look-behind without end", SPLIT_PATTERN, "{\"Regex\":\"(?<=\\\\p{L}+)\\\\p{N}\"}",
+     PK_UNSUPPORTED, "tokenizer.json: Split regular expression: ICU can't compile it"},
 	{"Bert's post_processor", "post_processor", "{\"type\":\"BertProcessing\"}", PK_UNSUPPORTED,
      "post_processor \"BertProcessing\""},
 	{"a template with an id too high", "post_processor",
