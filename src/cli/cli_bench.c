@@ -14,6 +14,7 @@ typedef struct Timing
 {
 	double first; /* until the last of them had its first token */
 	double total;
+	size_t n_decoded; /* all but the first of each row; the context may end before what was asked */
 } Timing;
 
 static PkStatus bench(const CliOptions *options, CliSession *session, PkError *err);
@@ -48,7 +49,6 @@ static PkStatus
 bench(const CliOptions *options, CliSession *session, PkError *err)
 {
 	Timing timing;
-	size_t n_decoded = options->n_rows * options->n_decode;
 
 	PK_FORWARD(run_rows(session, 1, options->n_prefill, 1, &timing, err));
 	PK_FORWARD(run_rows(session, 1, options->n_prefill, 1, &timing, err));
@@ -56,8 +56,8 @@ bench(const CliOptions *options, CliSession *session, PkError *err)
 	       pk_engine_kernels(session->engine), options->n_prefill, timing.total,
 	       (double) options->n_prefill / timing.total);
 	PK_FORWARD(run_rows(session, options->n_rows, 1, options->n_decode + 1, &timing, err));
-	printf("decode: %zu tokens, %.3f s, %.1f tokens/s\n", n_decoded, timing.total - timing.first,
-	       (double) n_decoded / (timing.total - timing.first));
+	printf("decode: %zu tokens, %.3f s, %.1f tokens/s\n", timing.n_decoded,
+	       timing.total - timing.first, (double) timing.n_decoded / (timing.total - timing.first));
 	return PK_OK;
 }
 
@@ -79,6 +79,8 @@ run_rows(CliSession *session, size_t n_rows, size_t n_prompt, size_t n_new, Timi
 			out->first = cli_seconds() - begin;
 	}
 	out->total = cli_seconds() - begin;
+	for (size_t i = 0; status == PK_OK && i < n_rows; i++)
+		out->n_decoded += pk_request_n_completion(requests[i]) - 1;
 	for (size_t i = 0; requests != NULL && i < n_rows; i++)
 		pk_request_free(requests[i]);
 	free(requests);
