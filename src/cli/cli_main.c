@@ -2,6 +2,7 @@
  * cli_main.c
  *    From the words of a command line to its command; apart from main(), so that tests can call it.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -19,6 +20,8 @@ static const Command commands[] = {
 	{"embed", 2, cli_command_embed},     {"perplexity", 2, cli_command_perplexity},
 	{"info", 1, cli_command_info},       {"bench", 1, cli_command_bench},
 };
+
+static int check_output(int code);
 
 int
 cli_main(int argc, char **argv)
@@ -42,8 +45,20 @@ cli_main(int argc, char **argv)
 			        commands[i].n_args, options.n_args);
 			return CLI_USAGE;
 		}
-		return commands[i].run(&options);
+		return check_output(commands[i].run(&options));
 	}
 	fprintf(stderr, "polyko_cli: no command \"%s\"; see polyko_cli --help\n", argv[1]);
 	return CLI_USAGE;
+}
+
+/* A full disk behind a pipe or a file is a failure: what was printed is not all there. */
+static int
+check_output(int code)
+{
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	fprintf(stderr, "polyko_cli: could not write to standard output%s%s\n", errno != 0 ? ": " : "",
+	        errno != 0 ? strerror(errno) : "");
+	return code == CLI_OK ? CLI_FAILED : code;
 }

@@ -46,8 +46,8 @@ test_files_of_the_checkpoint(void)
 static void
 test_other_files(void)
 {
-	const char *notes = path_in(scratch_root(), "notes.txt");
-	char        text[100];
+	char        room[600], text[100];
+	const char *notes = scratch_path(room, "notes.txt");
 
 	write_text(notes, "what I had to say");
 

@@ -28,7 +28,8 @@ test_directories(void)
 static void
 test_files(void)
 {
-	const char *copy = path_in(scratch_root(), "model.safetensors");
+	char        room[600];
+	const char *copy = scratch_path(room, "model.safetensors");
 	Run         run;
 
 	write_text(copy, "some bytes");
