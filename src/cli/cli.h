@@ -84,6 +84,21 @@ PkStatus cli_run(CliSession *session, const PkRequestSpec *spec, PkRequest **out
 PkStatus cli_encode(const PkModel *model, const char *text, size_t len, PkTokens *out,
                     PkError *err);
 
+/* A file of texts, one a line; path "-" is standard input. */
+typedef struct CliLines
+{
+	FILE       *file;
+	const char *path; /* for messages */
+} CliLines;
+
+/* Also fails when there is nothing to read. */
+PkStatus cli_lines_open(const char *path, CliLines *out, PkError *err);
+void     cli_lines_close(CliLines *lines);
+
+/* fn(arg, line, len) for each of the first n_most lines (0: all), without its end. */
+typedef PkStatus (*CliLineFn)(void *arg, const char *line, size_t len, PkError *err);
+PkStatus cli_lines_walk(CliLines *lines, size_t n_most, CliLineFn fn, void *arg, PkError *err);
+
 double cli_seconds(void);
 
 /* The commands; each returns an exit code. */

@@ -2,10 +2,7 @@
  * cli_bench.c
  *    Tokens a second of prefill, of decode of one or many rows, and of embedding a file of texts.
  */
-#define _GNU_SOURCE
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -17,30 +14,44 @@ typedef struct Timing
 	size_t n_decoded; /* all but the first of each row; the context may end before what was asked */
 } Timing;
 
+/* Texts to embed, and what it took to tokenize them. */
+typedef struct Texts
+{
+	const PkModel *model;
+	PkTokens      *items;
+	size_t         n, n_room, n_bytes;
+	double         seconds;
+} Texts;
+
 static PkStatus bench(const CliOptions *options, CliSession *session, PkError *err);
-static PkStatus bench_texts(const CliOptions *options, CliSession *session, PkError *err);
+static PkStatus bench_texts(const CliOptions *options, CliSession *session, CliLines *lines,
+                            PkError *err);
+static PkStatus embed_texts(CliSession *session, const Texts *texts, PkError *err);
+static PkStatus add_text(void *arg, const char *line, size_t len, PkError *err);
 static PkStatus run_rows(CliSession *session, size_t n_rows, size_t n_prompt, size_t n_new,
                          Timing *out, PkError *err);
 static PkStatus submit_row(CliSession *session, size_t row, size_t n_prompt, size_t n_new,
                            PkRequest **out, PkError *err);
 static bool     all_began(PkRequest *const *requests, size_t n);
-static PkStatus read_texts(const CliOptions *options, const PkModel *model, PkTokens **out,
-                           size_t *n_texts, double *mb_s, PkError *err);
 static PkStatus embed_all(CliSession *session, const PkTokens *texts, size_t n_texts, PkError *err);
 
 int
 cli_command_bench(const CliOptions *options)
 {
-	CliSession session;
+	CliSession session = {0};
+	CliLines   lines = {0};
 	PkError    err;
+	PkStatus   status = PK_OK;
 
-	if (cli_session_open(options, options->args[0], &session, &err) != PK_OK)
-		return cli_fail(&err);
-
-	PkStatus status = options->texts != NULL ? bench_texts(options, &session, &err)
-	                                         : bench(options, &session, &err);
-
+	if (options->texts != NULL)
+		status = cli_lines_open(options->texts, &lines, &err);
+	if (status == PK_OK)
+		status = cli_session_open(options, options->args[0], &session, &err);
+	if (status == PK_OK)
+		status = options->texts != NULL ? bench_texts(options, &session, &lines, &err)
+		                                : bench(options, &session, &err);
 	cli_session_close(&session);
+	cli_lines_close(&lines);
 	return status == PK_OK ? CLI_OK : cli_fail(&err);
 }
 
@@ -122,76 +133,64 @@ all_began(PkRequest *const *requests, size_t n)
 }
 
 static PkStatus
-bench_texts(const CliOptions *options, CliSession *session, PkError *err)
+bench_texts(const CliOptions *options, CliSession *session, CliLines *lines, PkError *err)
 {
-	PkTokens *texts = NULL;
-	size_t    n_texts = 0, n_tokens = 0;
-	double    mb_s = 0, begin;
-	PkStatus  status = read_texts(options, session->model, &texts, &n_texts, &mb_s, err);
-
-	for (size_t i = 0; i < n_texts; i++)
-		n_tokens += texts[i].n;
-	if (status == PK_OK)
-		status = embed_all(session, texts, n_texts < 32 ? n_texts : 32, err);
-	begin = cli_seconds();
-	if (status == PK_OK)
-		status = embed_all(session, texts, n_texts, err);
-
-	double seconds = cli_seconds() - begin;
+	Texts    texts = {.model = session->model};
+	PkStatus status = cli_lines_walk(lines, options->n_lines, add_text, &texts, err);
 
 	if (status == PK_OK)
-		printf("embed: %zu texts, %zu tokens, %.3f s, %.1f tokens/s\ntokenize: %.1f MB/s\n",
-		       n_texts, n_tokens, seconds, (double) n_tokens / seconds, mb_s);
-	for (size_t i = 0; i < n_texts; i++)
-		pk_tokens_free(&texts[i]);
-	free(texts);
+		status = embed_texts(session, &texts, err);
+	for (size_t i = 0; i < texts.n; i++)
+		pk_tokens_free(&texts.items[i]);
+	free(texts.items);
 	return status;
 }
 
-/* The lines of options->texts that have tokens; *mb_s is the tokenizer's speed on them. */
 static PkStatus
-read_texts(const CliOptions *options, const PkModel *model, PkTokens **out, size_t *n_texts,
-           double *mb_s, PkError *err)
+embed_texts(CliSession *session, const Texts *texts, PkError *err)
 {
-	FILE    *file = fopen(options->texts, "r");
-	char    *line = NULL;
-	size_t   room = 0, n_room = 0, n_bytes = 0;
-	double   seconds = 0;
-	PkStatus status = PK_OK;
+	size_t n_tokens = 0;
+	double begin;
 
-	if (file == NULL)
-		return pk_error_errno(err, errno, "could not open %s", options->texts);
-	for (ssize_t len; status == PK_OK && (options->n_lines == 0 || *n_texts < options->n_lines) &&
-	                  (len = getline(&line, &room, file)) >= 0;)
+	for (size_t i = 0; i < texts->n; i++)
+		n_tokens += texts->items[i].n;
+	PK_FORWARD(embed_all(session, texts->items, texts->n < 32 ? texts->n : 32, err));
+	begin = cli_seconds();
+	PK_FORWARD(embed_all(session, texts->items, texts->n, err));
+
+	double seconds = cli_seconds() - begin;
+	double mb_s = texts->seconds > 0 ? (double) texts->n_bytes / texts->seconds / 1e6 : 0;
+
+	printf("embed: %zu texts, %zu tokens, %.3f s, %.1f tokens/s\ntokenize: %.1f MB/s\n", texts->n,
+	       n_tokens, seconds, (double) n_tokens / seconds, mb_s);
+	return PK_OK;
+}
+
+/* Of CliLineFn: arg is a Texts. A line without tokens is left out. */
+static PkStatus
+add_text(void *arg, const char *line, size_t len, PkError *err)
+{
+	Texts *texts = arg;
+
+	if (texts->n == texts->n_room)
 	{
-		if (len > 0 && line[len - 1] == '\n')
-			len--;
-		if (*n_texts == n_room)
-		{
-			n_room = n_room * 2 + 1024;
+		size_t    n_room = texts->n_room * 2 + 1024;
+		PkTokens *more = realloc(texts->items, n_room * sizeof(PkTokens));
 
-			PkTokens *more = realloc(*out, n_room * sizeof(PkTokens));
-
-			if (more == NULL)
-			{
-				status = pk_error(err, PK_NO_MEMORY, "out of memory");
-				break;
-			}
-			*out = more;
-		}
-
-		double begin = cli_seconds();
-
-		status = cli_encode(model, line, (size_t) len, &(*out)[*n_texts], err);
-		seconds += cli_seconds() - begin;
-		n_bytes += (size_t) len;
-		if (status == PK_OK && (*out)[*n_texts].n > 0)
-			(*n_texts)++;
+		if (more == NULL)
+			return pk_error(err, PK_NO_MEMORY, "out of memory");
+		texts->items = more;
+		texts->n_room = n_room;
 	}
-	*mb_s = seconds > 0 ? (double) n_bytes / seconds / 1e6 : 0;
-	free(line);
-	fclose(file);
-	return status;
+
+	double begin = cli_seconds();
+
+	PK_FORWARD(cli_encode(texts->model, line, len, &texts->items[texts->n], err));
+	texts->seconds += cli_seconds() - begin;
+	texts->n_bytes += len;
+	if (texts->items[texts->n].n > 0)
+		texts->n++;
+	return PK_OK;
 }
 
 static PkStatus

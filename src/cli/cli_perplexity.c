@@ -2,11 +2,7 @@
  * cli_perplexity.c
  *    The perplexity of the lines of a file.
  */
-#define _GNU_SOURCE
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -23,68 +19,56 @@ typedef struct Perplexity
 	size_t     n_requests;
 } Perplexity;
 
-static PkStatus score_file(const CliOptions *options, Perplexity *work, FILE *file, PkError *err);
-static PkStatus submit_line(Perplexity *work, const char *line, size_t len, PkError *err);
+static PkStatus score_file(const CliOptions *options, Perplexity *work, CliLines *lines,
+                           PkError *err);
+static PkStatus submit_line(void *arg, const char *line, size_t len, PkError *err);
 static PkStatus finish_lines(Perplexity *work, PkError *err);
 
 int
 cli_command_perplexity(const CliOptions *options)
 {
-	Perplexity  work = {0};
-	PkError     err;
-	const char *path = options->args[1];
-	FILE       *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-	double      begin;
+	Perplexity work = {0};
+	CliLines   lines;
+	PkError    err;
+	double     begin;
 
-	if (file == NULL)
-	{
-		pk_error_errno(&err, errno, "could not open %s", path);
+	if (cli_lines_open(options->args[1], &lines, &err) != PK_OK)
 		return cli_fail(&err);
-	}
 
 	PkStatus status = cli_session_open(options, options->args[0], &work.session, &err);
 
 	begin = cli_seconds();
 	if (status == PK_OK)
-		status = score_file(options, &work, file, &err);
+		status = score_file(options, &work, &lines, &err);
 	if (status == PK_OK)
 		printf("lines: %zu\ntokens: %zu\nnll: %.6f\nperplexity: %.6f\nseconds: %.2f\n",
-		       work.n_lines, work.n_tokens, work.nll,
-		       work.n_tokens > 0 ? exp(work.nll / (double) work.n_tokens) : 0.0,
+		       work.n_lines, work.n_tokens, work.nll, exp(work.nll / (double) work.n_tokens),
 		       cli_seconds() - begin);
 	for (size_t i = 0; i < work.n_requests; i++)
 		pk_request_free(work.requests[i]);
 	cli_session_close(&work.session);
-	if (file != stdin)
-		fclose(file);
+	cli_lines_close(&lines);
 	return status == PK_OK ? CLI_OK : cli_fail(&err);
 }
 
 static PkStatus
-score_file(const CliOptions *options, Perplexity *work, FILE *file, PkError *err)
+score_file(const CliOptions *options, Perplexity *work, CliLines *lines, PkError *err)
 {
-	char    *line = NULL;
-	size_t   room = 0;
-	ssize_t  len;
-	PkStatus status = PK_OK;
-
-	while (status == PK_OK && (options->n_lines == 0 || work->n_lines < options->n_lines) &&
-	       (len = getline(&line, &room, file)) >= 0)
-	{
-		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-			len--;
-		status = submit_line(work, line, (size_t) len, err);
-	}
-	free(line);
-	return status == PK_OK ? finish_lines(work, err) : status;
+	PK_FORWARD(cli_lines_walk(lines, options->n_lines, submit_line, work, err));
+	PK_FORWARD(finish_lines(work, err));
+	if (work->n_tokens == 0)
+		return pk_error(err, PK_BAD_ARGUMENT, "no line of %s has two tokens: nothing to score",
+		                lines->path);
+	return PK_OK;
 }
 
 static PkStatus
-submit_line(Perplexity *work, const char *line, size_t len, PkError *err)
+submit_line(void *arg, const char *line, size_t len, PkError *err)
 {
-	size_t   context = pk_model_config(work->session.model)->max_position_embeddings;
-	PkTokens tokens;
-	PkStatus status = cli_encode(work->session.model, line, len, &tokens, err);
+	Perplexity *work = arg;
+	size_t      context = pk_model_config(work->session.model)->max_position_embeddings;
+	PkTokens    tokens;
+	PkStatus    status = cli_encode(work->session.model, line, len, &tokens, err);
 
 	if (status == PK_OK)
 	{

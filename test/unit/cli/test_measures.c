@@ -16,10 +16,41 @@ test_context(void)
 	   "in a context of 512 a prompt and the first token leave room for 510");
 }
 
+static void
+test_texts(void)
+{
+	char        room[600];
+	const char *texts = scratch_path(room, "texts");
+	Run         run;
+
+	run = RUN("perplexity", TINY, scratch_root());
+	says(&run, CLI_FAILED, "could not read", "the perplexity of a directory");
+	run = RUN("bench", TINY, "--texts", scratch_root());
+	says(&run, CLI_FAILED, "could not read", "texts that are a directory");
+	write_text(texts, "");
+	run = RUN("perplexity", TINY, texts);
+	says(&run, CLI_FAILED, "holds no text", "the perplexity of nothing");
+	run = RUN("bench", TINY, "--texts", texts);
+	says(&run, CLI_FAILED, "holds no text", "texts that are none");
+	write_text(texts, "\n\n");
+	run = RUN("perplexity", TINY, texts);
+	says(&run, CLI_FAILED, "nothing to score", "the perplexity of empty lines");
+	write_text(texts, "one line\nand another\nand \xff\n");
+	run = RUN("perplexity", TINY, texts);
+	says(&run, CLI_FAILED, "line 3 of ", "text that is not UTF-8 is found in its line");
+	run = RUN("bench", TINY, "--texts", texts);
+	says(&run, CLI_FAILED, "line 3 of ", "by bench too");
+	run = RUN("perplexity", TINY, "--lines", "2", texts);
+	ok(run.code == CLI_OK && strstr(run.out, "lines: 2\n") != NULL, "the lines before it are good");
+	run = RUN("bench", TINY, "--lines", "2", "--texts", texts);
+	ok(run.code == CLI_OK && strstr(run.out, "embed: 2 texts,") != NULL, "for bench too");
+}
+
 int
 main(void)
 {
 	test_context();
+	test_texts();
 	scratch_remove();
 	return done_testing();
 }
