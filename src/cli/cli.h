@@ -56,7 +56,7 @@ int cli_fail(const PkError *err);
 
 /*
  * Open path: an image, or a checkpoint directory, which is converted to a temporary image under
- * TMPDIR that is gone when the program ends.
+ * TMPDIR that is gone when the model is open.
  */
 PkStatus cli_model_open(const CliOptions *options, const char *path, PkModel **out, PkError *err);
 PkStatus cli_convert(const CliOptions *options, const char *dir, const char *image_path,
@@ -69,6 +69,14 @@ PkStatus cli_convert(const CliOptions *options, const char *dir, const char *ima
  */
 PkStatus cli_convert_to(const CliOptions *options, const char *dir, const char *path,
                         PkHash128 *fingerprint, PkError *err);
+
+/*
+ * From catch to release, SIGINT, SIGTERM and SIGHUP end the program at release only; until then
+ * cli_signals_came() is true, as the poll of a PkCancel.
+ */
+void cli_signals_catch(void);
+bool cli_signals_came(void *unused);
+void cli_signals_release(void);
 
 /* path can be read and begins as images do. */
 bool cli_is_image(const char *path);

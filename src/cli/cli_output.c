@@ -21,15 +21,31 @@
 
 static PkStatus check_output(const char *dir, const char *path, PkError *err);
 static PkStatus check_sources(const char *dir, const char *path, PkError *err);
+static PkStatus write_output(const CliOptions *options, const char *dir, const char *path,
+                             PkHash128 *fingerprint, PkError *err);
 static PkStatus make_part(const char *path, char part[PATH_MAX], PkError *err);
 
 PkStatus
 cli_convert_to(const CliOptions *options, const char *dir, const char *path, PkHash128 *fingerprint,
                PkError *err)
 {
+	PK_FORWARD(check_output(dir, path, err));
+	cli_signals_catch();
+
+	PkStatus status = write_output(options, dir, path, fingerprint, err);
+
+	cli_signals_release();
+	if (status == PK_NO_DISK)
+		pk_error_hint(err, status, "Free disk space, or give -o a name on another disk.");
+	return status;
+}
+
+static PkStatus
+write_output(const CliOptions *options, const char *dir, const char *path, PkHash128 *fingerprint,
+             PkError *err)
+{
 	char part[PATH_MAX];
 
-	PK_FORWARD(check_output(dir, path, err));
 	PK_FORWARD(make_part(path, part, err));
 
 	PkStatus status = cli_convert(options, dir, part, fingerprint, err);

@@ -15,6 +15,8 @@
 
 static PkStatus open_directory(const CliOptions *options, const char *dir, PkModel **out,
                                PkError *err);
+static PkStatus open_converted(const CliOptions *options, const char *dir, PkModel **out,
+                               PkError *err);
 static bool     is_directory(const char *path);
 
 int
@@ -49,9 +51,23 @@ is_directory(const char *path)
 	return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* The image is unlinked once it is mapped. */
 static PkStatus
 open_directory(const CliOptions *options, const char *dir, PkModel **out, PkError *err)
+{
+	cli_signals_catch();
+
+	PkStatus status = open_converted(options, dir, out, err);
+
+	cli_signals_release();
+	if (status == PK_NO_DISK)
+		pk_error_hint(err, status,
+		              "Free disk space, or let TMPDIR name a directory on another disk.");
+	return status;
+}
+
+/* The image is unlinked once it is mapped. */
+static PkStatus
+open_converted(const CliOptions *options, const char *dir, PkModel **out, PkError *err)
 {
 	const char *tmp = getenv("TMPDIR");
 	char        folder[1024];
@@ -86,9 +102,13 @@ cli_convert(const CliOptions *options, const char *dir, const char *image_path,
 	PK_FORWARD(pk_pool_create(options->n_threads > 0 ? options->n_threads : pk_n_processors(),
 	                          &pool, err));
 
-	PkConvert convert = {
-		.source_dir = dir, .quant = options->quant, .image_path = image_path, .pool = pool};
-	PkStatus status = pk_convert(&convert, key, fingerprint, err);
+	PkCancel  cancel = {.poll = cli_signals_came};
+	PkConvert convert = {.source_dir = dir,
+	                     .quant = options->quant,
+	                     .image_path = image_path,
+	                     .pool = pool,
+	                     .cancel = &cancel};
+	PkStatus  status = pk_convert(&convert, key, fingerprint, err);
 
 	pk_pool_destroy(pool);
 	return status;
