@@ -134,6 +134,7 @@ read_act(const PkJson *root, uint32_t *act, PkError *err)
 		PkAct       act;
 	} known[] = {
 		{"gelu", PK_ACT_GELU},
+		{"gelu_python", PK_ACT_GELU},
 		{"gelu_new", PK_ACT_GELU_TANH},
 		{"gelu_fast", PK_ACT_GELU_TANH},
 		{"gelu_pytorch_tanh", PK_ACT_GELU_TANH},
@@ -249,6 +250,10 @@ read_flag(const PkJson *root, const char *key, bool fallback, uint32_t *out, PkE
 	const PkJson *node = pk_json_get(root, key);
 	bool          value = fallback;
 
+	/* null is false to Python, so it is the default where that is false; elsewhere it is refused:
+	 * transformers 4 would take it for the contrary of the default, transformers 5 refuses it */
+	if (pk_json_type(node) == PK_JSON_NULL && !fallback)
+		node = NULL;
 	if (node != NULL && !pk_json_bool(node, &value))
 		return pk_error(err, PK_BAD_FILE, "%s in config.json is not true or false", key);
 	*out = value;

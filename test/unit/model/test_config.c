@@ -72,6 +72,7 @@ test_values(void)
 		uint32_t    act;
 	} acts[] = {
 		{"gelu", PK_ACT_GELU},
+		{"gelu_python", PK_ACT_GELU},
 		{"gelu_new", PK_ACT_GELU_TANH},
 		{"gelu_fast", PK_ACT_GELU_TANH},
 		{"gelu_pytorch_tanh", PK_ACT_GELU_TANH},
@@ -92,6 +93,9 @@ test_values(void)
 	       !config.use_parallel_residual && !config.attention_bias && config.tie_word_embeddings &&
 	       config.layer_norm_eps == 1e-6f,
 	   "flags and layer_norm_eps are read");
+	ok(parse(BASE ", \"tie_word_embeddings\": null}", &config, &err) == PK_OK &&
+	       !config.tie_word_embeddings,
+	   "null is false where false is the default");
 }
 
 static void
@@ -160,6 +164,8 @@ test_refused(void)
 		{", \"layer_norm_eps\": 0}", PK_BAD_FILE, "layer_norm_eps"},
 		{", \"layer_norm_eps\": 1}", PK_BAD_FILE, "layer_norm_eps"},
 		{", \"use_parallel_residual\": 1}", PK_BAD_FILE, "use_parallel_residual"},
+		{", \"use_parallel_residual\": null}", PK_BAD_FILE, "use_parallel_residual"},
+		{", \"attention_bias\": null}", PK_BAD_FILE, "attention_bias"},
 		{", \"eos_token_id\": \"end\"}", PK_BAD_FILE, "eos_token_id"},
 		{", \"eos_token_id\": [1, null]}", PK_BAD_FILE, "eos_token_id"},
 		{", \"bos_token_id\": [1]}", PK_BAD_FILE, "bos_token_id"},
