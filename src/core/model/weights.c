@@ -45,10 +45,17 @@ static const RoleInfo roles[PK_N_ROLES] = {
 };
 
 /* Buffers that old checkpoints carry; the masks and frequencies are computed. */
-static const char *const buffers[] = {
+static const char *const layer_buffers[] = {
 	"attention.bias",
 	"attention.masked_bias",
 	"attention.rotary_emb.inv_freq",
+	"attention.rotary_emb.cos_cached",
+	"attention.rotary_emb.sin_cached",
+};
+static const char *const model_buffers[] = {
+	"rotary_emb.inv_freq",
+	"rotary_emb.cos_cached",
+	"rotary_emb.sin_cached",
 };
 
 #define SLOT_SKIPPED SIZE_MAX
@@ -70,6 +77,7 @@ static PkStatus    bind_one(const PkTensor *tensor, const PkConfig *config, PkBi
                             PkError *err);
 static PkStatus    hint_unexpected(const char *name, PkError *err);
 static bool        find_slot(const char *name, const PkConfig *config, size_t *slot);
+static bool        is_one_of(const char *name, const char *const *list, size_t n);
 static bool        find_layer_slot(const char *name, const PkConfig *config, size_t *slot);
 static bool        find_role(const char *name, PkRole first, PkRole last, PkRole *out);
 static bool        has_slot(const PkConfig *config, PkRole role);
@@ -247,6 +255,9 @@ find_slot(const char *name, const PkConfig *config, size_t *slot)
 	if (strncmp(name, layers, strlen(layers)) == 0)
 		return find_layer_slot(name + strlen(layers), config, slot);
 
+	*slot = SLOT_SKIPPED;
+	if (is_one_of(name, model_buffers, PK_LENGTH(model_buffers)))
+		return true;
 	if (find_role(name, PK_ROLE_EMBED_IN, PK_ROLE_EMBED_IN, &role))
 		*slot = PK_ROLE_EMBED_IN;
 	else if (find_role(name, PK_ROLE_LN_GAIN, PK_ROLE_EMBED_OUT, &role))
@@ -257,6 +268,15 @@ find_slot(const char *name, const PkConfig *config, size_t *slot)
 	if (role == PK_ROLE_EMBED_OUT && config->tie_word_embeddings)
 		*slot = SLOT_SKIPPED;
 	return true;
+}
+
+static bool
+is_one_of(const char *name, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(name, list[i]) == 0)
+			return true;
+	return false;
 }
 
 /* name is what follows "layers.": the number of the layer and the name within it. */
@@ -274,13 +294,10 @@ find_layer_slot(const char *name, const PkConfig *config, size_t *slot)
 		return false;
 	name += n_digits + 1;
 
-	for (size_t i = 0; i < PK_LENGTH(buffers); i++)
+	if (is_one_of(name, layer_buffers, PK_LENGTH(layer_buffers)))
 	{
-		if (strcmp(name, buffers[i]) == 0)
-		{
-			*slot = SLOT_SKIPPED;
-			return true;
-		}
+		*slot = SLOT_SKIPPED;
+		return true;
 	}
 	if (!find_role(name, PK_ROLE_LN1_GAIN, PK_ROLE_4H_TO_H_BIAS, &role) || !has_slot(config, role))
 		return false;

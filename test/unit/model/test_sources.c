@@ -60,6 +60,11 @@ test_variants(void)
 	t = maker_add(&m, "gpt_neox.layers.1.attention.masked_bias", 1, 0);
 	t->n_dims = 0;
 	maker_add(&m, "gpt_neox.layers.1.attention.rotary_emb.inv_freq", 3, 0);
+	maker_add(&m, "gpt_neox.layers.0.attention.rotary_emb.cos_cached", 64, 6);
+	maker_add(&m, "gpt_neox.layers.0.attention.rotary_emb.sin_cached", 64, 6);
+	maker_add(&m, "gpt_neox.rotary_emb.inv_freq", 3, 0);
+	maker_add(&m, "rotary_emb.cos_cached", 64, 6);
+	maker_add(&m, "gpt_neox.rotary_emb.sin_cached", 64, 6);
 	ok(try_written(&m, &config, &err) == PK_OK, "buffers of old checkpoints are skipped");
 
 	maker_init(&m, "tied");
