@@ -90,10 +90,14 @@ pk_safetensors_parse(const char *json, size_t len, uint64_t file_size, uint32_t 
 
 	place.file_size = file_size;
 	snprintf(what, sizeof(what), "the header of %s", file);
-	PK_FORWARD(pk_json_parse(json, len, what, &doc, err));
 
 	size_t   n_before = list->n;
-	PkStatus status = parse_tensors(pk_json_root(doc), &place, file_index, list, err);
+	PkStatus status = pk_json_parse(json, len, what, &doc, err);
+
+	if (status == PK_BAD_FILE) /* such as a download whose room was only reserved: zeros */
+		pk_error_hint(err, status, PK_HINT_DAMAGED);
+	PK_FORWARD(status);
+	status = parse_tensors(pk_json_root(doc), &place, file_index, list, err);
 
 	pk_json_free(doc);
 	if (status != PK_OK)

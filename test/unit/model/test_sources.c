@@ -366,6 +366,12 @@ test_not_the_file(void)
 		refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, weights[i].culprit, name);
 		ok(strstr(err.hint, weights[i].hint) != NULL, "with the hint: %s", weights[i].hint);
 	}
+	write_text(path_in(m.dir, "model.safetensors"), "");
+	if (truncate(path_in(m.dir, "model.safetensors"), 4096) != 0)
+		exit(2);
+	refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, "the header of model.safetensors",
+	        "zeros are refused");
+	ok(strstr(err.hint, "download it again") != NULL, "as a damaged download");
 }
 
 /* In a child, as a user who may not enter the directory. */
