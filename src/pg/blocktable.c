@@ -128,11 +128,12 @@ read_row(HeapTuple row, TupleDesc desc, PkpgBlockNames *names, PkBlockPattern *p
 	pattern->len = VARSIZE_ANY_EXHDR(names->pattern);
 
 	if (!pk_utf8_is_valid(pattern->text, pattern->len, NULL))
-		ereport(ERROR,
-		        (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-		         errmsg("a pattern of the table polyko_blocklist is not UTF-8"),
-		         errdetail("Its kind is \"%s\".", text_to_cstring(names->kind)),
-		         errhint("A database of encoding SQL_ASCII takes any bytes; replace the pattern.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+		     errmsg("a pattern of the table polyko_blocklist is not UTF-8"),
+		     errdetail("Its kind is \"%s\".", text_to_cstring(names->kind)),
+		     errhint("A database of encoding SQL_ASCII takes any bytes; replace the pattern.")));
 
 	int action = pk_block_action(VARDATA_ANY(names->action), VARSIZE_ANY_EXHDR(names->action));
 

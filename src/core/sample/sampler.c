@@ -65,7 +65,8 @@ pk_sample_params_check(const PkSampleParams *params, PkError *err)
 		return pk_error(err, PK_BAD_ARGUMENT, "top_p is %g, it must be above 0 and at most 1",
 		                (double) params->top_p);
 	if (!(params->repetition_penalty > 0.0f) || isinf(params->repetition_penalty))
-		return pk_error(err, PK_BAD_ARGUMENT, "repetition_penalty is %g, it must be finite and above 0",
+		return pk_error(err, PK_BAD_ARGUMENT,
+		                "repetition_penalty is %g, it must be finite and above 0",
 		                (double) params->repetition_penalty);
 	if (params->min_tokens < 0)
 		return pk_error(err, PK_BAD_ARGUMENT, "min_tokens is %d, it must be 0 or more",
