@@ -4,9 +4,11 @@
  *
  * An entry is trusted within one statement (by its start time) unless the catalog entry of a
  * server changed meanwhile; then options and files are looked at again, which costs a few stat()
- * calls. Callers may hold a model until the transaction ends: until then none is closed, neither
- * one that was replaced nor one too many, so a transaction maps an image once however it mixes
- * models. Its end closes all but the MAX_KEPT that were used last.
+ * calls. The image's file is one of them: it may have been removed, and the engine program has to
+ * find it; or cut, and to read on from the map would end all sessions. Callers may hold a model
+ * until the transaction ends: until then none is closed, neither one that was replaced nor one too
+ * many, so a transaction maps an image once however it mixes models. Its end closes all but the
+ * MAX_KEPT that were used last.
  */
 #include "postgres.h"
 
@@ -169,7 +171,8 @@ is_same(const Entry *entry, const PkpgServer *server, PkHash128 source_key)
 	return entry->server == server->oid && entry->quant == server->quant &&
 	       entry->is_pinned == server->is_pinned &&
 	       (!server->is_pinned || pk_hash_equal(entry->fingerprint, server->fingerprint)) &&
-	       pk_hash_equal(entry->source_key, source_key);
+	       pk_hash_equal(entry->source_key, source_key) &&
+	       pk_model_file_state(entry->model) == PK_FILE_SAME;
 }
 
 static PkHash128

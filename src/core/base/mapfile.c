@@ -306,7 +306,25 @@ map_descriptor(int fd, const char *path, const struct stat *info, PkMapping *out
 #endif
 	out->data = data;
 	out->size = size;
+	out->id = file_id(info);
 	return PK_OK;
+}
+
+PkFileState
+pk_map_state(const PkMapping *mapping, const char *path)
+{
+	const PkFileId *mapped = &mapping->id;
+	struct stat     info;
+
+	if (stat(path, &info) != 0)
+		return PK_FILE_GONE;
+
+	PkFileId found = file_id(&info);
+
+	return found.device == mapped->device && found.inode == mapped->inode &&
+	               found.size == mapped->size && found.mtime_ns == mapped->mtime_ns
+	           ? PK_FILE_SAME
+	           : PK_FILE_OTHER;
 }
 
 void

@@ -55,7 +55,16 @@ typedef struct PkMapping
 {
 	const void *data;
 	size_t      size;
+	PkFileId    id; /* of the file when it was mapped */
 } PkMapping;
+
+/* What lies at the path of a file that was mapped. */
+typedef enum PkFileState
+{
+	PK_FILE_SAME,
+	PK_FILE_OTHER, /* another file, or this one written or cut since */
+	PK_FILE_GONE   /* none, or none that can be looked at */
+} PkFileState;
 
 /*
  * Map a whole regular file MAP_SHARED read-only; huge-page advice given. Only files that
@@ -63,5 +72,8 @@ typedef struct PkMapping
  */
 PkStatus pk_map_open(const char *path, PkMapping *out, PkError *err);
 void     pk_map_close(PkMapping *mapping);
+
+/* One stat(): by device, inode, size and mtime. The ctime changes when a file is renamed. */
+PkFileState pk_map_state(const PkMapping *mapping, const char *path);
 
 #endif

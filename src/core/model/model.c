@@ -281,6 +281,12 @@ pk_model_path(const PkModel *model)
 	return model->path;
 }
 
+PkFileState
+pk_model_file_state(const PkModel *model)
+{
+	return pk_map_state(&model->map, model->path);
+}
+
 PkStatus
 pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err)
 {

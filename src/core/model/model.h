@@ -10,6 +10,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/hash.h"
+#include "core/base/mapfile.h"
 #include "core/kernels/quant.h"
 #include "core/model/config.h"
 #include "core/tokenizer/tokenizer.h"
@@ -73,6 +74,11 @@ const PkTokenizer *pk_model_tokenizer(const PkModel *model);
 const PkImageInfo *pk_model_info(const PkModel *model);
 /* The path it was opened with; the file may have been unlinked since. */
 const char        *pk_model_path(const PkModel *model);
+/*
+ * Whether that path still leads to the file that is mapped. A file that was cut is PK_FILE_OTHER;
+ * reading on from its map would be SIGBUS.
+ */
+PkFileState        pk_model_file_state(const PkModel *model);
 
 /* Read all weights and compare with the checksum in the header. PK_BAD_FILE when they differ. */
 PkStatus pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err);

@@ -203,6 +203,30 @@ test_identity(void)
 	close(fd);
 }
 
+/* Of plain, which is as before at the end. */
+static void
+test_state(const PkMapping *map)
+{
+	char            kept[300];
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000}};
+
+	ok(pk_map_state(map, path("plain")) == PK_FILE_SAME, "the file is still at its path");
+	snprintf(kept, sizeof(kept), "%s", path("kept"));
+	if (rename(path("plain"), kept) != 0)
+		exit(2);
+	ok(pk_map_state(map, path("plain")) == PK_FILE_GONE, "now it is not");
+	ok(pk_map_state(map, kept) == PK_FILE_SAME, "a new name does not make it another file");
+	write_file("plain", "0123456789");
+	ok(pk_map_state(map, path("plain")) == PK_FILE_OTHER, "a copy is another file");
+	write_file("kept", "01234");
+	ok(pk_map_state(map, kept) == PK_FILE_OTHER, "so is one that was cut");
+	write_file("kept", "0123456789");
+	if (utimensat(AT_FDCWD, kept, times, 0) != 0)
+		exit(2);
+	ok(pk_map_state(map, kept) == PK_FILE_OTHER, "or written in place");
+	unlink(kept);
+}
+
 static void
 test_mapping(void)
 {
@@ -212,6 +236,7 @@ test_mapping(void)
 	ok(pk_map_open(path("plain"), &map, &err) == PK_OK && map.size == 10 &&
 	       memcmp(map.data, "0123456789", 10) == 0,
 	   "a file is mapped whole");
+	test_state(&map);
 	pk_map_close(&map);
 	ok(map.data == NULL, "a closed mapping is empty");
 	write_file("empty", "");

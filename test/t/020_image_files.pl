@@ -1,0 +1,68 @@
+# 020_image_files.pl
+#    Images that are removed, cut or replaced under sessions and an engine program that have them open.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use PolykoTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $EMBED = q{SELECT polyko_embed('가나다', 'm');};
+
+my $node    = start_engine_node('images');
+my $images  = $node->data_dir . '/polyko';
+my $session = session($node);
+my $control = session($node);
+my $started = ask($control, 'SELECT pg_postmaster_start_time();');
+
+model_server($node, 'm', new_checkpoint('m'));
+my $good = ask($session, $EMBED);
+my ($image) = glob "$images/*.img";
+
+removed();
+cut();
+
+is(ask($control, 'SELECT pg_postmaster_start_time();'), $started, 'the server was never restarted');
+close_session($_) for $session, $control;
+$node->stop;
+done_testing();
+
+sub engine_dies
+{
+	my $pid = engine($control);
+	kill 'KILL', $pid;
+	until_true(10, sub { engine($control) !~ /^(0|$pid)$/ }) // die 'no new engine program';
+}
+
+# Removing an image is always safe: also for a session that has it open when the engine has not.
+sub removed
+{
+	unlink $image or die;
+	engine_dies();
+	is(ask($session, $EMBED), $good, 'a session whose image was removed has it built anew')
+	  or diag($session->{err});
+	ok(-e $image, 'there it is');
+	foreach my $function (qw(polyko_load_model polyko_verify_model))
+	{
+		unlink $image or die;
+		ask($session, "SELECT $function('m');");
+		ok(-e $image, "$function builds it, too");
+	}
+	is($session->{err}, '', 'without an error');
+}
+
+# Reading on from the map would be SIGBUS: the server would restart.
+sub cut
+{
+	my $bytes = read_file($image);
+	truncate $image, 4096 or die;
+	like(ask($session, q{SELECT polyko_token_count('라마바사', 'm');}), qr/^\d+$/,
+		'a session whose image was cut has it built anew');
+	like($session->{err}, qr/WARNING:.*damaged/, 'with a warning');
+	is(read_file($image), $bytes, 'as it was');
+	is(ask($session, $EMBED), $good, 'and computes as before');
+	$session->{err} = '';
+}
