@@ -24,6 +24,7 @@ my ($image) = glob "$images/*.img";
 
 removed();
 cut();
+damaged_and_removed();
 
 is(ask($control, 'SELECT pg_postmaster_start_time();'), $started, 'the server was never restarted');
 close_session($_) for $session, $control;
@@ -65,4 +66,22 @@ sub cut
 	is(read_file($image), $bytes, 'as it was');
 	is(ask($session, $EMBED), $good, 'and computes as before');
 	$session->{err} = '';
+}
+
+# The engine has the damaged file mapped, and is asked again at once: it must take the new one.
+sub damaged_and_removed
+{
+	my $bytes = read_file($image);
+	my $half  = int(length($bytes) / 2);
+	substr($bytes, $half, 4096) = "\x11" x 4096;
+	write_file($image, $bytes);
+	chmod 0600, $image;
+	isnt(ask($session, $EMBED), $good, 'damaged weights give something else');
+	ask($session, q{SELECT polyko_verify_model('m');});
+	like($session->{err}, qr/checksum/, 'polyko_verify_model finds them');
+	unlink $image or die;
+	$session->{err} = '';
+	is(ask($session, $EMBED), $good, 'the damaged image is removed: all is well at once');
+	is(ask($control, $EMBED), $good, 'in other sessions, too');
+	is($session->{err}, '', 'without an error');
 }

@@ -13,6 +13,7 @@
 
 #define MEGABYTE ((uint64_t) 1 << 20)
 
+static PkServedModel  *find_current(PkServedModels *models, const char *image_path);
 static PkStatus        map(PkServedModels *models, const char *image_path, PkServedModel **out,
                            PkError *err);
 static PkStatus        check_size(const PkServedModels *models, uint64_t bytes, PkError *err);
@@ -28,10 +29,8 @@ PkStatus
 pk_served_model_find(PkServedModels *models, const char *image_path, const char *name,
                      uint64_t now_us, PkServedModel **out, PkError *err)
 {
-	PkServedModel *found = models->first;
+	PkServedModel *found = find_current(models, image_path);
 
-	while (found != NULL && strcmp(found->path, image_path) != 0)
-		found = found->next;
 	if (found != NULL)
 		set_name(found, name);
 	else
@@ -48,6 +47,29 @@ pk_served_model_find(PkServedModels *models, const char *image_path, const char 
 		found->used_us = now_us;
 	*out = found;
 	return PK_OK;
+}
+
+/*
+ * One whose file was replaced is not found again: its requests go on, new ones get the new file.
+ * One whose file is gone is: there is nothing else, and to remove an image must harm nobody.
+ */
+static PkServedModel *
+find_current(PkServedModels *models, const char *image_path)
+{
+	PkServedModel **link = &models->first;
+
+	while (*link != NULL && ((*link)->is_replaced || strcmp((*link)->path, image_path) != 0))
+		link = &(*link)->next;
+
+	PkServedModel *found = *link;
+
+	if (found == NULL || pk_model_file_state(found->model) != PK_FILE_OTHER)
+		return found;
+	if (found->info.n_requests > 0)
+		found->is_replaced = true;
+	else
+		unmap(models, link);
+	return NULL;
 }
 
 static PkStatus
@@ -184,7 +206,7 @@ pk_served_models_expire(PkServedModels *models, uint64_t since_us)
 
 	for (PkServedModel **link = &models->first; *link != NULL;)
 	{
-		if ((*link)->info.n_requests > 0 || (*link)->used_us > since_us)
+		if ((*link)->info.n_requests > 0 || ((*link)->used_us > since_us && !(*link)->is_replaced))
 		{
 			link = &(*link)->next;
 			continue;

@@ -3,7 +3,8 @@
  *    The images that an engine program has mapped, within a limit.
  *
  * A model stays mapped for a while after its last request. When another one needs the room, those
- * without requests go, the longest unused first.
+ * without requests go, the longest unused first. A path may lead to another file later: then the
+ * old one is served until its last request has ended, and new requests get the new one.
  */
 #ifndef PK_SERVEDMODELS_H
 #define PK_SERVEDMODELS_H
@@ -17,7 +18,8 @@ typedef struct PkServedModel
 	char                 *path;
 	PkModel              *model;
 	PkServedModelInfo     info;
-	uint64_t              used_us; /* when a request began or ended */
+	uint64_t              used_us;     /* when a request began or ended */
+	bool                  is_replaced; /* another file has its path: goes with its last request */
 } PkServedModel;
 
 typedef struct PkServedModels
@@ -41,7 +43,7 @@ PkStatus pk_served_model_find(PkServedModels *models, const char *image_path, co
 void pk_served_model_hold(PkServedModel *model, uint64_t now_us);
 void pk_served_model_release(PkServedModel *model, uint64_t now_us);
 
-/* Unmap those without requests that were not used since then; their number. */
+/* Unmap those without requests that were not used since then or were replaced; their number. */
 size_t pk_served_models_expire(PkServedModels *models, uint64_t since_us);
 
 /* After the limit was lowered: unmap those without requests that are above it; their number. */

@@ -3,8 +3,11 @@
  *    Mapped models within a limit: who makes room, who waits, who never fits.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
+
 #include "images.h"
 
+#include "core/base/mapfile.h"
 #include "core/serve/servedmodels.h"
 
 #define N_IMAGES 3
@@ -21,6 +24,8 @@ static void test_waiting(void);
 static void test_too_large(void);
 static void test_expire(void);
 static void test_missing(void);
+static void test_removed(void);
+static void test_replaced(void);
 
 static void
 told(void *arg, bool is_loaded, const PkServedModel *model)
@@ -54,6 +59,8 @@ main(void)
 	test_too_large();
 	test_expire();
 	test_missing();
+	test_removed();
+	test_replaced();
 	for (int i = 0; i < N_IMAGES; i++)
 		image_forget(paths[i]);
 	return done_testing();
@@ -202,5 +209,70 @@ test_missing(void)
 	       PK_NO_FILE, "an image that is gone is an error");
 	ok(model == NULL && n_loaded == 0, "and nothing is mapped");
 	ok(find(0) != NULL, "others can be");
+	end();
+}
+
+/* Put a copy of image i into its place, as a rebuilt image comes: another file, by rename. */
+static void
+replace(int i)
+{
+	char    copy[700];
+	char   *bytes;
+	size_t  n;
+	PkError err;
+
+	snprintf(copy, sizeof(copy), "%s.copy", paths[i]);
+	must(pk_file_load(paths[i], NULL, (size_t) 1 << 30, &bytes, &n, &err), &err);
+
+	int fd = open(copy, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	must(pk_file_write(fd, copy, bytes, n, 0, &err), &err);
+	close(fd);
+	free(bytes);
+	if (rename(copy, paths[i]) != 0)
+		abort();
+}
+
+static void
+test_removed(void)
+{
+	PkServedModel *model;
+	char           kept[700];
+
+	begin(0);
+	model = find(0);
+	snprintf(kept, sizeof(kept), "%s.kept", paths[0]);
+	if (rename(paths[0], kept) != 0)
+		abort();
+	ok(find(0) == model, "a model whose file was removed is served while it is mapped");
+	if (rename(kept, paths[0]) != 0)
+		abort();
+	ok(find(0) == model, "also when the file is there again");
+	end();
+}
+
+static void
+test_replaced(void)
+{
+	PkServedModel *old, *new;
+
+	begin(0);
+	(void) find(0);
+	replace(0);
+	(void) find(0);
+	is_int(n_unloaded, 1, "the file of a model was replaced: it is unmapped");
+	is_int(n_loaded, 2, "and the new one mapped");
+	ok(models.first->next == NULL && models.bytes == sizes[0], "so one is there");
+
+	old = find(0);
+	pk_served_model_hold(old, now_us);
+	replace(0);
+	new = find(0);
+	ok(new != old &&new->model != old->model, "while it has a request, new ones get the new file");
+	ok(find(0) == new, "each time");
+	is_int((long long) pk_served_models_expire(&models, 0), 0, "and the old one stays");
+	pk_served_model_release(old, ++now_us);
+	is_int((long long) pk_served_models_expire(&models, 0), 1, "until its last request has ended");
+	ok(models.first == new &&find(0) == new, "the new one stays");
 	end();
 }

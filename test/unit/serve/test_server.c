@@ -36,6 +36,7 @@ static void test_config(void);
 static void test_model_memory(void);
 static void test_paused_holds_nobody(void);
 static void test_reports(void);
+static void test_replaced_image(void);
 
 static PkTokens
 encode(PkModel *model, const char *text)
@@ -73,6 +74,7 @@ main(void)
 	test_model_memory();
 	test_paused_holds_nobody();
 	test_reports();
+	test_replaced_image();
 	pk_tokens_free(&prompt);
 	pk_tokens_free(&long_prompt);
 	pk_model_release(tiny_model);
@@ -737,4 +739,35 @@ test_reports(void)
 	ok(until(&server, knows_of_none) < FREE_US, "and that the session has left");
 	answers_free(&answer, 1);
 	server_stop(&server);
+}
+
+/* What was computed from a file that was replaced is not reused: it may have been damaged. */
+static void
+test_replaced_image(void)
+{
+	const char   *image = image_of("models/polyko-tiny", PK_QUANT_Q8, "replaced");
+	PkRequestSpec spec = embed_spec(&long_prompt, 100);
+	Answer        answers[3] = {0};
+	Server        server;
+	Client        client;
+
+	spec.pooling = PK_POOLING_LAST;
+	server_start(&server, &usual);
+	client = client_connect(&server);
+	for (uint64_t id = 0; id < 3; id++)
+	{
+		if (id == 2)
+			free((void *) (uintptr_t) image_of("models/polyko-tiny", PK_QUANT_Q8, "replaced"));
+		submit(&client, id, image, &spec, false);
+		ok(receive(&client, answers, id + 1, QUIET_MS) && answers[id].has_ended,
+		   "request %d is answered", (int) id);
+	}
+	ok(answers[1].ended.n_reused > 0, "the same prompt again is not computed again");
+	is_int(answers[2].ended.n_reused, 0, "but from a new file it is");
+	listen_to(&server);
+	is_int(server.n_loaded, 2, "which was mapped");
+	answers_free(answers, 3);
+	client_close(&client);
+	server_stop(&server);
+	image_forget(image);
 }
