@@ -90,9 +90,10 @@ static BuildResult run_build(const PkpgBuild *build, PkCancel *cancel, PkError *
 static bool        take_build_lock(const LOCKTAG *tag);
 static PkStatus    build_image(const PkpgBuild *build, PkCancel *cancel, PkError *err);
 static bool        has_candidates(const PkpgBuild *build);
-static PkStatus    convert(const PkpgBuild *build, PkCancel *cancel, PkHash128 *fingerprint,
+static PkStatus    convert(const PkpgBuild *build, const PkpgPart *part, PkCancel *cancel,
+                           PkHash128 *fingerprint, PkError *err);
+static PkStatus    publish(const PkpgBuild *build, const PkpgPart *part, PkHash128 fingerprint,
                            PkError *err);
-static PkStatus    publish(const PkpgBuild *build, PkHash128 fingerprint, PkError *err);
 static PkStatus    check_pin(const PkpgBuild *build, PkHash128 fingerprint, PkError *err);
 static void        write_progress(void *arg, uint64_t done, uint64_t total);
 static bool        worker_must_stop(void *arg);
@@ -388,14 +389,17 @@ run_build(const PkpgBuild *build, PkCancel *cancel, PkError *err)
 
 /*
  * A copied or touched checkpoint has an image already: where there are candidates, or a pin to
- * hold, the content is hashed before it is converted.
+ * hold, the content is hashed before it is converted. What builders left that were killed goes
+ * first, or a machine that is short of memory would fill its disk with parts.
  */
 static PkStatus
 build_image(const PkpgBuild *build, PkCancel *cancel, PkError *err)
 {
 	PkHash128 fingerprint;
+	PkpgPart  part;
 
 	PK_FORWARD(pkpg_image_dir_make(build, err));
+	pkpg_parts_sweep(build);
 	if (build->is_pinned || has_candidates(build))
 	{
 		PK_FORWARD(pk_fingerprint(build->source_dir, cancel, write_progress,
@@ -404,8 +408,14 @@ build_image(const PkpgBuild *build, PkCancel *cancel, PkError *err)
 		if (pkpg_image_exists(build, fingerprint))
 			return pkpg_sidecar_write(build, fingerprint, err);
 	}
-	PK_FORWARD(convert(build, cancel, &fingerprint, err));
-	return publish(build, fingerprint, err);
+	PK_FORWARD(pkpg_part_make(build, "part", &part, err));
+
+	PkStatus status = convert(build, &part, cancel, &fingerprint, err);
+
+	if (status == PK_OK)
+		status = publish(build, &part, fingerprint, err);
+	pkpg_part_end(&part);
+	return status;
 }
 
 static PkStatus
@@ -450,19 +460,19 @@ has_candidates(const PkpgBuild *build)
 }
 
 static PkStatus
-convert(const PkpgBuild *build, PkCancel *cancel, PkHash128 *fingerprint, PkError *err)
+convert(const PkpgBuild *build, const PkpgPart *part, PkCancel *cancel, PkHash128 *fingerprint,
+        PkError *err)
 {
-	char    part[MAXPGPATH];
 	PkPool *pool;
 
-	pkpg_part_path(build, part);
 	PK_FORWARD(
 		pk_pool_create(pkpg_threads > 0 ? (size_t) pkpg_threads : pk_n_processors(), &pool, err));
 
 	PkConvert args = {
 		.source_dir = build->source_dir,
 		.quant = build->quant,
-		.image_path = part,
+		.image_path = part->path,
+		.is_made = true,
 		.pool = pool,
 		.cancel = cancel,
 		.progress = write_progress,
@@ -477,19 +487,13 @@ convert(const PkpgBuild *build, PkCancel *cancel, PkHash128 *fingerprint, PkErro
 
 /* The image gets its name, then the sidecar points to it. */
 static PkStatus
-publish(const PkpgBuild *build, PkHash128 fingerprint, PkError *err)
+publish(const PkpgBuild *build, const PkpgPart *part, PkHash128 fingerprint, PkError *err)
 {
-	char part[MAXPGPATH], image[MAXPGPATH];
+	char image[MAXPGPATH];
 
-	pkpg_part_path(build, part);
 	pkpg_image_path(build, fingerprint, image);
-	if (rename(part, image) != 0)
-	{
-		PkStatus status = pk_error_errno(err, errno, "could not rename \"%s\"", part);
-
-		(void) unlink(part);
-		return status;
-	}
+	if (rename(part->path, image) != 0)
+		return pk_error_errno(err, errno, "could not rename \"%s\"", part->path);
 
 	int dir = open(build->image_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

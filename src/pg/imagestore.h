@@ -7,12 +7,16 @@
  *    ..._<fingerprint>-<quantization>-<layout>.img   an image; only ever made by rename, unlinked
  *    ..._<source key>.src                            sidecar: two lines, the fingerprint these
  * files have and their directory
- *    ..._<source key>-<quantization>.part            an image being built (.<pid>.part in a
- *                                                    parallel query)
- *    ..._<source key>-<quantization>.aside           a sidecar being written
+ *    ..._<source key>-<quantization>.<random>.part   an image being built
+ *    ..._<source key>-<quantization>.<random>.aside  a sidecar being written
  *    ..._<source key>-<quantization>.progress        how far it is: two 64-bit numbers
  * Anybody may read them at any time; they are written only by the holder of the build lock of that
  * source key and quantization (builder.c), and removed by him or by polyko_prune_images().
+ *
+ * The build lock is a server's own, but servers may share the directory, and processes of a
+ * parallel query don't exclude each other by locks. So each builder writes files of its own, and
+ * holds a lock of the operating system on them, which goes with its process, however that ends:
+ * whoever can take the lock has found what a dead builder left.
  */
 #ifndef PKPG_IMAGESTORE_H
 #define PKPG_IMAGESTORE_H
@@ -38,8 +42,26 @@ typedef struct PkpgBuild
 
 /* Paths, in the caller's buffer of MAXPGPATH bytes. */
 extern void pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out);
-extern void pkpg_part_path(const PkpgBuild *build, char *out);
 extern void pkpg_progress_path(const PkpgBuild *build, char *out);
+
+/* A file that one builder writes until it gets its name, by rename. */
+typedef struct PkpgPart
+{
+	char path[MAXPGPATH];
+	int  fd; /* read and write; holds the lock */
+} PkpgPart;
+
+/* An empty one; ending is "part" or "aside". pkpg_part_end() removes it, unless it was renamed. */
+extern PkStatus pkpg_part_make(const PkpgBuild *build, const char *ending, PkpgPart *out,
+                               PkError *err);
+extern void     pkpg_part_end(PkpgPart *part);
+
+/* By its name. */
+extern bool pkpg_is_part(const char *file);
+/* Remove one unless somebody writes it: then false with EWOULDBLOCK, else with another errno. */
+extern bool pkpg_part_remove(const char *path);
+/* Remove those that dead builders left in the directory. */
+extern void pkpg_parts_sweep(const PkpgBuild *build);
 
 /* The fingerprint that the sidecar knows for these files; false if it knows none. */
 extern bool     pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint);

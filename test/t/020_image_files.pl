@@ -1,8 +1,10 @@
 # 020_image_files.pl
-#    Images that are removed, cut or replaced under sessions and an engine program that have them open.
+#    Images that are removed, cut or replaced under sessions and an engine program that have them open;
+#    and servers that share an image directory.
 use strict;
 use warnings;
 
+use Fcntl qw(:flock);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use PolykoTest;
@@ -25,6 +27,8 @@ my ($image) = glob "$images/*.img";
 removed();
 cut();
 damaged_and_removed();
+parts();
+two_servers();
 
 is(ask($control, 'SELECT pg_postmaster_start_time();'), $started, 'the server was never restarted');
 close_session($_) for $session, $control;
@@ -84,4 +88,51 @@ sub damaged_and_removed
 	is(ask($session, $EMBED), $good, 'the damaged image is removed: all is well at once');
 	is(ask($control, $EMBED), $good, 'in other sessions, too');
 	is($session->{err}, '', 'without an error');
+}
+
+# What is locked is being written, perhaps by another server; what is not, a dead builder left.
+sub parts
+{
+	my @parts = ("$images/pgsql_tmp_polyko_" . 'a' x 32 . '-q8.0123456789abcdef.part',
+		"$images/pgsql_tmp_polyko_" . 'b' x 32 . '-q8.fedcba9876543210.aside');
+	write_file($_, 'begun') for @parts;
+	open my $held, '+<', $parts[0] or die;
+	flock $held, LOCK_EX or die;
+
+	is(ask($control, 'SELECT polyko_prune_images();'), '1', 'one of two parts is pruned');
+	ok(-e $parts[0] && !-e $parts[1], 'the one that nobody writes');
+	write_file($parts[1], 'begun');
+	unlink $image or die;
+	is(ask($session, $EMBED), $good, 'a model is built beside them');
+	ok(-e $parts[0] && !-e $parts[1], 'and what was left is swept');
+	close $held;
+	is(ask($control, 'SELECT polyko_prune_images();'), '1', 'when its builder is gone the other goes, too');
+	is($session->{err} . $control->{err}, '', 'without a word');
+}
+
+# They build the same image at the same time.
+sub two_servers
+{
+	my $other = start_node('other', "polyko.image_directory = '$images'\n");
+	my $question = q{SELECT polyko_embed('영화', 'polyko_tiny');};
+	my @sessions = ($session, session($other));
+	my %answers;
+
+	foreach my $round (1 .. 10)
+	{
+		unlink glob "$images/*";
+		tell_session($_, $question) for @sessions;
+		$answers{ answered($_) } = 1 for @sessions;
+	}
+	is(scalar(keys %answers), 1, 'two servers with one image directory answer the same');
+	is($sessions[0]{err} . $sessions[1]{err}, '', 'without an error');
+	is(scalar(() = glob "$images/*.{part,aside}"), 0, 'and leave no part');
+	is(scalar(() = glob "$images/*.img"), 1, 'but one image');
+
+	# the one without an engine program computes from its own map
+	truncate((glob "$images/*.img")[0], 4096) or die;
+	$answers{ ask($sessions[1], $question) } = 1;
+	is(scalar(keys %answers), 1, 'a backend that computes itself sees that its image was cut');
+	close_session($sessions[1]);
+	$other->stop;
 }

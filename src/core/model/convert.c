@@ -236,12 +236,13 @@ static PkStatus
 create_image(Conversion *c, PkError *err)
 {
 	const char *path = c->args->image_path;
+	int         flags = c->args->is_made ? O_RDWR : O_RDWR | O_CREAT | O_EXCL;
 
-	if (pk_sources_hold(c->sources, path)) /* the next line would remove it */
+	if (pk_sources_hold(c->sources, path)) /* the next lines would remove or fill it */
 		return pk_error(err, PK_BAD_ARGUMENT, "\"%s\" is a file of the checkpoint", path);
-	if (unlink(path) != 0 && errno != ENOENT)
+	if (!c->args->is_made && unlink(path) != 0 && errno != ENOENT)
 		return pk_error_errno(err, errno, "could not remove \"%s\"", path);
-	c->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	c->fd = open(path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (c->fd < 0)
 		return hint_disk(pk_error_errno(err, errno, "could not create \"%s\"", path), err);
 	if (c->args->keep_free)

@@ -44,7 +44,8 @@ typedef struct PkConvert
 {
 	const char  *source_dir;
 	PkQuant      quant;
-	const char  *image_path; /* of the temporary file; made anew (unlinked first), mode 0600 */
+	const char  *image_path; /* of the temporary file, mode 0600 */
+	bool         is_made;    /* it is there, empty; else it is made anew (unlinked first) */
 	PkPool      *pool;       /* NULL: this thread alone */
 	PkCancel    *cancel;     /* may be NULL */
 	PkProgressFn progress;   /* may be NULL; calling thread, every few MB */

@@ -92,9 +92,9 @@ polyko_prune_images(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		if (is_needed(lfirst(cell), sources))
 			continue;
-		if (unlink(path) == 0)
+		if (pkpg_is_part(lfirst(cell)) ? pkpg_part_remove(path) : unlink(path) == 0)
 			n_removed++;
-		else if (errno != ENOENT)
+		else if (errno != ENOENT && errno != EWOULDBLOCK)
 			ereport(WARNING,
 			        (errcode_for_file_access(), errmsg("could not remove \"%s\": %m", path)));
 	}
@@ -231,7 +231,7 @@ is_image_needed(const char *path, List *sources)
 	       find_live(sources, info.fingerprint) != NULL;
 }
 
-/* A part or progress file: <source key>-<quantization>.<ending> */
+/* A part or progress file, by us: <source key>-<quantization>. begins their names. */
 static bool
 is_being_built(const char *file)
 {

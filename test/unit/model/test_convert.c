@@ -740,6 +740,19 @@ test_image_path(void)
 	ok(try_convert(&args, &fingerprint, &err) == PK_OK && stat(image_path, &info) == 0 &&
 	       (info.st_mode & 0777) == 0600,
 	   "an old temporary file is replaced, mode 0600");
+
+	int         fd = open(image_path, O_RDWR | O_TRUNC);
+	struct stat made;
+
+	args.is_made = true;
+	ok(fd >= 0 && try_convert(&args, &fingerprint, &err) == PK_OK && fstat(fd, &made) == 0 &&
+	       made.st_size == info.st_size && made.st_nlink == 1,
+	   "one that the caller made is filled");
+	close(fd);
+	unlink(image_path);
+	refused(try_convert(&args, &fingerprint, &err), &err, PK_NO_FILE, "image",
+	        "and not made anew when it was taken away");
+	args.is_made = false;
 	args.image_path = path_in(m.dir, "model.safetensors");
 	refused(try_convert(&args, &fingerprint, &err), &err, PK_BAD_ARGUMENT, "file of the checkpoint",
 	        "a file of the checkpoint is no image to write");
