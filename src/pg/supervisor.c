@@ -72,6 +72,7 @@ static void take_message(const PkFrame *frame);
 static void take_ready(const PkFrame *frame);
 static void take_status(const PkFrame *frame);
 static void tell_model(const PkFrame *frame, bool is_loaded);
+static void tell_note(const PkFrame *frame);
 static void program_ended(void);
 static void describe_end(int status, char *out, size_t size);
 static void stop_program(void);
@@ -309,6 +310,9 @@ take_message(const PkFrame *frame)
 		case PK_MSG_STATUS:
 			take_status(frame);
 			break;
+		case PK_MSG_NOTE:
+			tell_note(frame);
+			break;
 		default:
 			program.conn.is_broken = true;
 	}
@@ -381,6 +385,20 @@ tell_model(const PkFrame *frame, bool is_loaded)
 		                     (unsigned long long) (info.load_us / 1000))));
 	else
 		ereport(LOG, (errmsg("polyko engine unloaded model \"%s\"", info.name)));
+}
+
+static void
+tell_note(const PkFrame *frame)
+{
+	PkNote note;
+
+	if (!pk_message_read(frame, &note, sizeof(note)))
+	{
+		program.conn.is_broken = true;
+		return;
+	}
+	note.text[sizeof(note.text) - 1] = '\0';
+	ereport(LOG, (errmsg("polyko engine (PID %d): %s", (int) program.pid, note.text)));
 }
 
 /* Its end of the connection is closed, or it is to be ended for what it sent. */

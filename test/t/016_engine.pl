@@ -31,6 +31,7 @@ dies_under_load();
 dies_at_rest();
 starves();
 stands_still();
+crowded();
 supervisor_ends();
 program_is_missing();
 
@@ -171,6 +172,36 @@ sub stands_still
 	is(ask($session, $SHORT), 't', 'when it goes on the session is served');
 	is(engine($control), $pid, 'by the same program');
 	close_session($session);
+}
+
+# More sessions than the program has descriptors for: idle ones give way unnoticed.
+sub crowded
+{
+	my $prlimit = `sh -c 'command -v prlimit'`;
+  SKIP:
+	{
+		skip 'no prlimit', 5 if $prlimit eq '';
+		my $pid = engine($control);
+		ask($control, $SHORT);
+		my $n = () = glob "/proc/$pid/fd/*";
+		my $log = -s $node->logfile;
+		PostgreSQL::Test::Utils::run_log([ 'prlimit', "--pid=$pid", '--nofile=' . ($n + 2) . ':' ]);
+		my @sessions = map { session($node) } 1 .. 6;
+		my @answers = map { ask($_, "\\set VERBOSITY verbose\nSET statement_timeout = '60s'; $SHORT") } @sessions, @sessions;
+		is("@answers", 't ' x 11 . 't', 'six sessions are served where there is room for two');
+		is(join('', map { $_->{err} } @sessions), '', 'without an error');
+
+		tell_session($_, $LONG) for @sessions[ 0 .. 3 ];
+		until_true(10, sub { $_->{run}->pump_nb for @sessions[ 0 .. 3 ]; $sessions[3]{err} ne '' || $sessions[2]{err} ne '' });
+		my $errors = join '', map { $_->{err} } @sessions;
+		like($errors, qr/ERROR:  53200: .*no file descriptor.*HINT/s, 'who finds all at work is told');
+		unlike($errors, qr/58000/, 'and nobody is lost');
+		my @noted = substr(read_file($node->logfile), $log) =~ /LOG:  polyko engine \(PID $pid\): no file descriptor is left/g;
+		is(scalar(@noted), 1, 'the log says so once');
+		$_->{run}->kill_kill(grace => 0) for @sessions;
+		kill 'KILL', $pid;
+		until_true(5, sub { engine($control) !~ /^(0|$pid)$/ });
+	}
 }
 
 sub supervisor_ends

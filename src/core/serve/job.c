@@ -33,11 +33,14 @@ pk_session_take_frames(PkServer *server, PkSession *session)
 	PkFrame frame;
 
 	while (pk_conn_next(&session->conn, &frame))
+	{
+		session->used_us = pk_clock_us();
 		if (!take_frame(server, session, &frame))
 		{
 			session->conn.is_broken = true;
 			return;
 		}
+	}
 }
 
 /* False for what no session of ours sends. */
@@ -266,7 +269,7 @@ job_free(PkServer *server, PkJob *job)
 		session->last = job->prev;
 	session->n_jobs--;
 	server->n_jobs--;
-	server->busy_us = pk_clock_us(); /* from now on its model is idle */
+	server->busy_us = session->used_us = pk_clock_us(); /* from now on its model is idle */
 	free(job);
 }
 

@@ -5,7 +5,8 @@
  * session -> engine      HELLO once; then SUBMIT, DROP, READ
  * engine -> session      PIECES of a stream; ENDED or FAILED, once for each SUBMIT not dropped
  * supervisor -> engine   CONFIG, at once and whenever a setting changes
- * engine -> supervisor   READY once; LOADED and UNLOADED; STATUS a few times a second while busy
+ * engine -> supervisor   READY once; LOADED and UNLOADED; STATUS a few times a second while busy;
+ *                        NOTE
  *
  * Both ends come from one build; HELLO and READY carry PK_SERVE_VERSION, since a program on disk
  * may be newer than the library of a server that has not been restarted. Every field is checked
@@ -18,7 +19,7 @@
 #include "core/serve/frame.h"
 
 /* Bumped when any message changes. */
-#define PK_SERVE_VERSION 1
+#define PK_SERVE_VERSION 2
 
 #define PK_MODEL_NAME_SIZE 64 /* with its end mark: a PostgreSQL name */
 
@@ -35,7 +36,8 @@ typedef enum PkMessageType
 	PK_MSG_READY,
 	PK_MSG_LOADED,
 	PK_MSG_UNLOADED,
-	PK_MSG_STATUS
+	PK_MSG_STATUS,
+	PK_MSG_NOTE
 } PkMessageType;
 
 /* HELLO: who a connection is, for what the engine reports. */
@@ -105,6 +107,9 @@ typedef struct PkEnded
 PkStatus pk_ended_send(PkConn *conn, const PkEnded *ended, const void *data, PkError *err);
 PkStatus pk_ended_read(const PkFrame *frame, PkEnded *out, const void **data, PkError *err);
 
+/* An id that no request has: all that the session asked, or is about to, on this connection. */
+#define PK_ALL_REQUESTS UINT64_MAX
+
 /* FAILED {id} and a PkError. */
 PkStatus pk_failed_send(PkConn *conn, uint64_t id, const PkError *failure, PkError *err);
 PkStatus pk_failed_read(const PkFrame *frame, uint64_t *id, PkError *failure, PkError *err);
@@ -136,6 +141,12 @@ typedef struct PkServedModelInfo
 	uint32_t n_requests;
 	uint32_t zero;
 } PkServedModelInfo;
+
+/* NOTE: a line for the server's log. */
+typedef struct PkNote
+{
+	char text[256];
+} PkNote;
 
 typedef struct PkActivity
 {

@@ -1,6 +1,6 @@
 /*
  * report.c
- *    What the supervisor is told: models that come and go, and how things stand.
+ *    What the supervisor is told: models that come and go, how things stand, what went wrong.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,15 @@ tell_model(void *arg, bool is_loaded, const PkServedModel *model)
 	                       &model->info, sizeof(model->info), NULL);
 	if (!is_loaded)
 		pk_engine_forget(server->engine, model->model);
+}
+
+void
+pk_report_note(PkServer *server, const char *text)
+{
+	PkNote note = {{0}};
+
+	strncpy(note.text, text, sizeof(note.text) - 1);
+	(void) pk_message_send(&server->control, PK_MSG_NOTE, &note, sizeof(note), NULL);
 }
 
 /* Without memory the report is left out; the next one comes. */

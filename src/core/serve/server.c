@@ -26,6 +26,7 @@
 
 static PkStatus wait_for_input(PkServer *server, PkError *err);
 static PkStatus list_sockets(PkServer *server, PkError *err);
+static bool     may_accept(const PkServer *server);
 static int      wait_ms(const PkServer *server);
 static PkStatus take_control(PkServer *server, PkError *err);
 static void     set_nice(int nice);
@@ -33,11 +34,7 @@ static PkStatus configure(PkServer *server, PkError *err);
 static bool     is_same_engine(const PkServeConfig *a, const PkServeConfig *b);
 static PkStatus make_engine(PkServer *server, PkError *err);
 static void     accept_sessions(PkServer *server);
-static bool     is_ours(int fd);
-static void     session_add(PkServer *server, int fd);
 static void     receive_all(PkServer *server);
-static void     session_free(PkServer *server, PkSession *session);
-static void     drop_broken(PkServer *server);
 static void     compute(PkServer *server);
 static void     gather(PkServer *server);
 static bool     must_stop(void *arg);
@@ -57,6 +54,7 @@ pk_server_create(int listen_fd, int control_fd, PkServer **out, PkError *err)
 	server->listen_fd = listen_fd;
 	pk_conn_init(&server->control, control_fd);
 	pk_report_models_to(server);
+	pk_sessions_open_spare(server);
 	*out = server;
 	return PK_OK;
 }
@@ -66,17 +64,13 @@ pk_server_destroy(PkServer *server)
 {
 	if (server == NULL)
 		return;
-	while (server->sessions != NULL)
-	{
-		PkSession *session = server->sessions;
-
-		server->sessions = session->next;
-		session_free(server, session);
-	}
+	pk_sessions_free(server);
 	server->models.tell = NULL;
 	(void) pk_served_models_expire(&server->models, UINT64_MAX);
 	pk_engine_destroy(server->engine);
 	pk_conn_free(&server->control);
+	if (server->spare_fd >= 0)
+		close(server->spare_fd);
 	free(server->fds);
 	free(server);
 }
@@ -96,12 +90,12 @@ pk_server_run(PkServer *server, PkError *err)
 		PK_FORWARD(configure(server, err));
 		receive_all(server);
 		accept_sessions(server);
-		drop_broken(server);
+		pk_sessions_drop_broken(server);
 		pk_jobs_start_waiting(server);
 		compute(server);
 		keep_house(server);
 		send_all(server);
-		drop_broken(server);
+		pk_sessions_drop_broken(server);
 	}
 }
 
@@ -133,12 +127,18 @@ list_sockets(PkServer *server, PkError *err)
 	*fd++ =
 		(struct pollfd){.fd = server->control.fd,
 	                    .events = POLLIN | (pk_conn_has_output(&server->control) ? POLLOUT : 0)};
-	*fd++ = (struct pollfd){.fd = server->is_configured ? server->listen_fd : -1, .events = POLLIN};
+	*fd++ = (struct pollfd){.fd = may_accept(server) ? server->listen_fd : -1, .events = POLLIN};
 	for (PkSession *session = server->sessions; session != NULL; session = session->next)
 		*fd++ =
 			(struct pollfd){.fd = session->conn.fd,
 		                    .events = POLLIN | (pk_conn_has_output(&session->conn) ? POLLOUT : 0)};
 	return PK_OK;
+}
+
+static bool
+may_accept(const PkServer *server)
+{
+	return server->is_configured && pk_clock_us() >= server->accept_at_us;
 }
 
 /* 0 while there is something to compute, -1: nothing is to be done until somebody asks. */
@@ -149,7 +149,7 @@ wait_ms(const PkServer *server)
 
 	if (server->engine != NULL && pk_engine_has_work(server->engine))
 		return 0;
-	if (server->n_jobs > 0 || server->is_report_due)
+	if (server->n_jobs > 0 || server->is_report_due || now_us < server->accept_at_us)
 		return REPORT_US / 1000;
 	if (server->is_idle || !server->is_configured)
 		return -1;
@@ -240,54 +240,14 @@ make_engine(PkServer *server, PkError *err)
 	return pk_message_send(&server->control, PK_MSG_READY, &ready, sizeof(ready), err);
 }
 
+/* New ones stand in front of the list, so the places in fds are good no longer. */
 static void
 accept_sessions(PkServer *server)
 {
 	const struct pollfd *fds = server->fds;
-	int                  fd;
 
-	if ((fds[1].revents & POLLIN) == 0)
-		return;
-	while ((fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
-	{
-		if (is_ours(fd))
-			session_add(server, fd);
-		else
-			close(fd);
-	}
-}
-
-/* A process of the account that runs the server. */
-static bool
-is_ours(int fd)
-{
-	struct ucred peer;
-	socklen_t    size = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == geteuid();
-}
-
-/* In front of the list, so the places of the others in fds are behind by one until it is made anew.
- */
-static void
-session_add(PkServer *server, int fd)
-{
-	void *room;
-
-	if (pk_calloc(1, sizeof(PkSession), &room, NULL) != PK_OK)
-	{
-		close(fd);
-		return;
-	}
-
-	PkSession *session = room;
-
-	pk_conn_init(&session->conn, fd);
-	session->number = ++server->n_sessions_ever;
-	session->next = server->sessions;
-	server->sessions = session;
-	server->n_sessions++;
-	server->is_report_due = true;
+	if ((fds[1].revents & POLLIN) != 0)
+		pk_sessions_accept(server);
 }
 
 /* Called while fds has the sessions in their order. */
@@ -302,34 +262,6 @@ receive_all(PkServer *server)
 			(void) pk_conn_receive(&session->conn, NULL);
 		pk_session_take_frames(server, session);
 	}
-}
-
-static void
-drop_broken(PkServer *server)
-{
-	for (PkSession **link = &server->sessions; *link != NULL;)
-	{
-		PkSession *session = *link;
-
-		if (!session->conn.is_broken)
-		{
-			link = &session->next;
-			continue;
-		}
-		*link = session->next;
-		session_free(server, session);
-	}
-}
-
-static void
-session_free(PkServer *server, PkSession *session)
-{
-	pk_jobs_free(server, session);
-	close(session->conn.fd);
-	pk_conn_free(&session->conn);
-	free(session);
-	server->n_sessions--;
-	server->is_report_due = true;
 }
 
 static void

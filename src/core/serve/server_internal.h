@@ -36,6 +36,7 @@ struct PkSession
 	PkConn     conn;
 	PkHello    hello; /* version 0: not said yet */
 	uint64_t   number;
+	uint64_t   used_us; /* when it said something last, or a request of it ended */
 	PkJob     *first, *last;
 	size_t     n_jobs;
 };
@@ -43,6 +44,9 @@ struct PkSession
 struct PkServer
 {
 	int            listen_fd;
+	int            spare_fd;        /* to accept with when there is no other; -1: none */
+	uint64_t       accept_at_us;    /* nobody is accepted before */
+	uint64_t       told_crowded_us; /* 0: never */
 	PkConn         control;
 	bool           is_configured;
 	PkServeConfig  config;
@@ -69,6 +73,13 @@ struct PkServer
 	size_t         n_fds_room;
 };
 
+/* sessions.c */
+void pk_sessions_open_spare(PkServer *server);
+/* All that wait to be; with no descriptor left others are closed, or the new ones refused. */
+void pk_sessions_accept(PkServer *server);
+void pk_sessions_drop_broken(PkServer *server);
+void pk_sessions_free(PkServer *server);
+
 /* job.c */
 void pk_session_take_frames(PkServer *server, PkSession *session);
 void pk_jobs_start_waiting(PkServer *server);
@@ -82,5 +93,7 @@ bool pk_session_drops(const PkSession *session);
 /* report.c */
 void pk_report_models_to(PkServer *server);
 void pk_report_status(PkServer *server);
+/* A line for the server's log: ASCII, without anything of a request. */
+void pk_report_note(PkServer *server, const char *text);
 
 #endif

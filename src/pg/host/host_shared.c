@@ -77,6 +77,7 @@ static void    check_startable(void);
 static void    wait_for_engine(void);
 static bool    take_frames(void);
 static void    take_frame(const PkFrame *frame);
+static void    fail_all(const PkFrame *frame);
 static Remote *find_remote(uint64 id);
 static void    take_pieces(Remote *remote, const PkFrame *frame);
 static bool    add_piece(Remote *remote, const PkPiece *given);
@@ -396,6 +397,11 @@ take_frame(const PkFrame *frame)
 		return;
 	}
 	memcpy(&id, frame->payload, sizeof(id));
+	if (id == PK_ALL_REQUESTS && frame->type == PK_MSG_FAILED)
+	{
+		fail_all(frame);
+		return;
+	}
 	remote = find_remote(id);
 	if (remote == NULL)
 		return; /* it was dropped */
@@ -415,6 +421,27 @@ take_frame(const PkFrame *frame)
 			break;
 		default:
 			conn.is_broken = true;
+	}
+}
+
+/* The engine has no room for this session, and closes the connection. */
+static void
+fail_all(const PkFrame *frame)
+{
+	dlist_iter it;
+
+	dlist_foreach(it, &remotes)
+	{
+		Remote  *remote = dlist_container(Remote, node, it.cur);
+		PkError  failure;
+		uint64_t id;
+
+		if (remote->is_done)
+			continue;
+		if (pk_failed_read(frame, &id, &remote->error, &failure) != PK_OK)
+			remote->error = failure;
+		remote->has_failed = true;
+		finish(remote);
 	}
 }
 

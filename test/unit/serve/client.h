@@ -30,7 +30,7 @@ typedef struct Server
 	PkStatus     status; /* of its run, once it was joined */
 	PkStatusHead last;
 	PkActivity   activity; /* the first of last */
-	int          n_status, n_loaded, n_unloaded;
+	int          n_status, n_loaded, n_unloaded, n_notes;
 	bool         is_ready;
 } Server;
 
@@ -84,6 +84,7 @@ listen_to(Server *server)
 		server->is_ready |= frame.type == PK_MSG_READY;
 		server->n_loaded += frame.type == PK_MSG_LOADED;
 		server->n_unloaded += frame.type == PK_MSG_UNLOADED;
+		server->n_notes += frame.type == PK_MSG_NOTE;
 		if (frame.type != PK_MSG_STATUS)
 			continue;
 		if (!pk_status_read(&frame, &server->last, &models, &activities))
