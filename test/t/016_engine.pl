@@ -252,17 +252,25 @@ sub program_is_missing
 
 	my $begin = time;
 	ask($session, $SHORT);
-	like($session->{err}, qr/ERROR:  58000: .*could not be executed.*HINT/s, 'a missing program is 58000 with a hint')
+	like($session->{err}, qr/ERROR:  57P03: .*could not be executed.*HINT/s, 'a missing program is 57P03 with a hint')
 	  or diag($session->{err});
 	cmp_ok(time - $begin, '<', 5, 'soon');
 	like(ask($session, 'SELECT problem FROM pg_stat_polyko_engine;'), qr/could not be executed/, 'the view says so');
+
+	$session->{err} = '';
+	is(ask($session, q{SET client_min_messages = error;
+		CREATE TABLE t AS SELECT i AS id, NULL::text AS label FROM generate_series(1, 5) i;
+		ALTER TABLE t ADD PRIMARY KEY (id);
+		CALL polyko_update('t', 'label', 'polyko_generate(id::text, max_tokens => 1)', on_error => 'record');
+		SELECT count(*) FROM polyko_update_errors;}), '0', 'it is the failure of no row');
+	like($session->{err}, qr/ERROR:  57P03/, 'but ends polyko_update()');
 
 	# READY of another version
 	write_file($program, "#!$^X\n" . q{open my $c, '>&=', 3; syswrite $c, pack('LLL', 9, 20, 99) . "\0" x 16; sleep 100;} . "\n");
 	chmod 0755, $program;
 	$session->{err} = '';
 	ask($session, $SHORT);
-	like($session->{err}, qr/ERROR:  58000: .*HINT/s, 'a program of another version too') or diag($session->{err});
+	like($session->{err}, qr/ERROR:  57P03: .*HINT/s, 'a program of another version too') or diag($session->{err});
 	sleep(1.5);
 	like(read_file($other->logfile), qr/polyko_engine is of another version than the library/, 'the log names the reason');
 

@@ -286,7 +286,7 @@ connect_engine(void)
 		                errmsg("no file descriptor is left for the engine program of polyko"),
 		                errhint("Raise max_files_per_process.")));
 	if (fd < 0)
-		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+		ereport(ERROR, (errcode(ERRCODE_CANNOT_CONNECT_NOW),
 		                errmsg("could not connect to the engine program of polyko: %m"),
 		                errhint("The server's log says why it is not there.")));
 	pk_conn_init(&conn, fd);
@@ -330,7 +330,10 @@ may_come(int error)
 	return error == EAGAIN || error == EINTR || error == ECONNREFUSED || error == ENOENT;
 }
 
-/* What the supervisor says of an engine that does not come up. */
+/*
+ * What the supervisor says of an engine that does not come up. Not 58000, as for an engine that was
+ * lost: that may be the doing of one row, this is none's (see pkpg_is_of_row()).
+ */
 static void
 check_startable(void)
 {
@@ -340,7 +343,7 @@ check_startable(void)
 	strlcpy(problem, pkpg_shared->engine.problem, sizeof(problem));
 	LWLockRelease(pkpg_shared->lock);
 	if (problem[0] != '\0')
-		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+		ereport(ERROR, (errcode(ERRCODE_CANNOT_CONNECT_NOW),
 		                errmsg("the engine program of polyko does not start: it %s", problem),
 		                errhint("The server's log says more. It is tried again and again.")));
 }

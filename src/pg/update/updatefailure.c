@@ -46,7 +46,7 @@ pkpg_is_of_row(int sqlstate)
 	{
 		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION: /* 42 */
 		case ERRCODE_INSUFFICIENT_RESOURCES:                /* 53 */
-		case ERRCODE_OPERATOR_INTERVENTION:                 /* 57: cancel, shutdown */
+		case ERRCODE_OPERATOR_INTERVENTION:                 /* 57: cancel, shutdown, no engine */
 		case ERRCODE_CONNECTION_EXCEPTION:                  /* 08 */
 		case ERRCODE_INVALID_TRANSACTION_STATE:             /* 25 */
 		case ERRCODE_FEATURE_NOT_SUPPORTED:                 /* 0A: what the model is */
