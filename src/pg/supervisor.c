@@ -74,6 +74,7 @@ static void take_status(const PkFrame *frame);
 static void tell_model(const PkFrame *frame, bool is_loaded);
 static void tell_note(const PkFrame *frame);
 static void program_ended(void);
+static bool was_told_to_stop(int status);
 static void describe_end(int status, char *out, size_t size);
 static void stop_program(void);
 static void note_engine(const char *problem);
@@ -416,10 +417,13 @@ program_ended(void)
 		strlcpy(how, "is of another version than the library", sizeof(how));
 	else
 		describe_end(status, how, sizeof(how));
-	ereport(LOG,
-	        (errmsg("polyko engine (PID %d) %s", (int) program.pid, how),
-	         program.is_ready ? errdetail("Requests that it had have failed; it is started again.")
-	                          : errdetail("It was never ready; it is tried again.")));
+	if (was_told_to_stop(status))
+		ereport(LOG, (errmsg("polyko engine (PID %d) stopped", (int) program.pid)));
+	else
+		ereport(LOG, (errmsg("polyko engine (PID %d) %s", (int) program.pid, how),
+		              program.is_ready
+		                  ? errdetail("Requests that it had have failed; it is started again.")
+		                  : errdetail("It was never ready; it is tried again.")));
 	close(program.conn.fd);
 	pk_conn_free(&program.conn);
 	pk_conn_init(&program.conn, -1);
@@ -428,6 +432,16 @@ program_ended(void)
 	program.pid = 0;
 	program.is_ready = false;
 	note_engine(program.n_unready >= TELL_AFTER_FAILURES ? how : NULL);
+}
+
+/*
+ * The postmaster signals the supervisor and then its process group, to which the program belongs:
+ * it may be gone before the supervisor comes to stopping it.
+ */
+static bool
+was_told_to_stop(int status)
+{
+	return ShutdownRequestPending && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM;
 }
 
 static void

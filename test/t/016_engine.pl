@@ -223,6 +223,20 @@ sub supervisor_ends
 	cmp_ok(time - $begin, '<', 3, 'which is there soon');
 	isnt(ask($control, "SELECT pid $of_supervisor"), $supervisor, 'the supervisor came back');
 	is($control->{err}, '', 'without an error');
+
+	# The postmaster signals both; here the supervisor wakes when the engine has ended.
+	$supervisor = ask($control, "SELECT pid $of_supervisor");
+	$pid = engine($control);
+	my $log = -s $node->logfile;
+	kill 'STOP', $supervisor;
+	kill 'TERM', $supervisor, $pid;
+	until_true(5, sub { !is_alive($pid) }) // die 'the engine did not end';
+	sleep(0.5);    # its threads close the connections a little after it counts as dead
+	kill 'CONT', $supervisor;
+	until_true(10, sub { engine($control) !~ /^(0|$pid)$/ }) // die 'no new engine program';
+	my $told = substr(read_file($node->logfile), $log);
+	like($told, qr/polyko engine \(PID $pid\) stopped/, 'an engine that was told to end with it has stopped');
+	unlike($told, qr/polyko engine \(PID $pid\) was ended/, 'and did not crash');
 }
 
 # A copy of the installation whose program can be taken away.
