@@ -55,6 +55,7 @@ typedef struct PkpgCounter
 	Oid     database;
 	Oid     role;
 	char    model[NAMEDATALEN];
+	uint64  used_at; /* PkpgShared's n_counted at its last request */
 	uint64  n_answered, n_cancelled, n_failed;
 	PkpgRun run;
 } PkpgCounter;
@@ -98,7 +99,8 @@ typedef struct PkpgShared
 	TimestampTz       status_at;
 	TimestampTz       reset_at;
 	int               n_counters;
-	uint64            n_uncounted; /* requests for which counters had no room */
+	uint64            n_counted;   /* requests since the server started */
+	uint64            n_uncounted; /* of counters that made room for others */
 	PkpgCounter       counters[PKPG_MAX_COUNTERS];
 	int               n_backends;
 	PkpgBackend       backends[FLEXIBLE_ARRAY_MEMBER];

@@ -31,6 +31,7 @@ foreach my $each ($node, $plain)
 same_answers();
 without_preloading();
 counters();
+many_roles();
 activity();
 log_lines();
 limits();
@@ -129,6 +130,30 @@ sub counters
 	until_true(3, sub { ask($control, "SELECT count(*) FROM polyko_stat_models() WHERE model = 'small4';") eq '2' });
 	is(ask($control, "SELECT count(*), max(requests) FROM pg_stat_polyko WHERE model = 'small4' AND rolname <> 'app';"), '1|2',
 		'two images of one name are one row');
+}
+
+# More roles than rows: the one that asked nothing for the longest time gives its row away.
+sub many_roles
+{
+	my $n = 520;    # of 512
+
+	ask($control, "SELECT polyko_stat_reset();");
+	ask($control, qq{DO \$\$ BEGIN FOR i IN 1..$n LOOP
+		EXECUTE format('CREATE ROLE many_%s', i);
+		EXECUTE format('GRANT USAGE ON FOREIGN SERVER small TO many_%s', i);
+		END LOOP; END \$\$;});
+	ask($control, qq{DO \$\$ BEGIN FOR i IN 1..$n LOOP
+		EXECUTE format('SET LOCAL ROLE many_%s', i);
+		PERFORM polyko_embed('가' || i, 'small');
+		IF i = 300 THEN SET LOCAL ROLE many_1; PERFORM polyko_embed('나', 'small'); END IF;
+		END LOOP; END \$\$;});
+	is(ask($control, "SELECT count(*), sum(requests) FROM pg_stat_polyko WHERE rolname LIKE 'many_%';"),
+		'512|513', 'of 520 roles 512 have a row');
+	is(ask($control, "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_stat_polyko WHERE rolname IN ('many_1', 'many_2', 'many_9', 'many_10', 'many_$n');"),
+		"many_1 many_10 many_$n", 'those that asked last');
+	is(ask($control, 'SELECT uncounted_requests FROM pg_stat_polyko_engine;'), '8', 'what the others had is told in one number');
+	ask($control, "DO \$\$ BEGIN FOR i IN 1..$n LOOP EXECUTE format('DROP OWNED BY many_%s', i); EXECUTE format('DROP ROLE many_%s', i); END LOOP; END \$\$;");
+	ask($control, 'SELECT polyko_stat_reset();');
 }
 
 sub activity

@@ -10,6 +10,7 @@
 #include "pg/stats/counters.h"
 
 static PkpgCounter *find_or_add(Oid role, const char *model);
+static PkpgCounter *take_counter(void);
 
 void
 pkpg_run_add(PkpgRun *sum, const PkpgRun *run)
@@ -36,19 +37,14 @@ pkpg_count_run(Oid role, const char *model, PkpgOutcome outcome, const PkpgRun *
 		return;
 	LWLockAcquire(pkpg_shared->lock, LW_EXCLUSIVE);
 	counter = find_or_add(role, model);
-	if (counter == NULL)
-		pkpg_shared->n_uncounted++;
-	else
-	{
-		counter->n_answered += outcome == PKPG_ANSWERED;
-		counter->n_cancelled += outcome == PKPG_CANCELLED;
-		counter->n_failed += outcome == PKPG_FAILED;
-		pkpg_run_add(&counter->run, run);
-	}
+	counter->used_at = ++pkpg_shared->n_counted;
+	counter->n_answered += outcome == PKPG_ANSWERED;
+	counter->n_cancelled += outcome == PKPG_CANCELLED;
+	counter->n_failed += outcome == PKPG_FAILED;
+	pkpg_run_add(&counter->run, run);
 	LWLockRelease(pkpg_shared->lock);
 }
 
-/* NULL when there is no room. */
 static PkpgCounter *
 find_or_add(Oid role, const char *model)
 {
@@ -61,12 +57,28 @@ find_or_add(Oid role, const char *model)
 		    strcmp(counter->model, model) == 0)
 			return counter;
 	}
-	if (pkpg_shared->n_counters == PKPG_MAX_COUNTERS)
-		return NULL;
-	counter = &pkpg_shared->counters[pkpg_shared->n_counters++];
+	counter = take_counter();
 	memset(counter, 0, sizeof(*counter));
 	counter->database = MyDatabaseId;
 	counter->role = role;
 	strlcpy(counter->model, model, sizeof(counter->model));
 	return counter;
+}
+
+/*
+ * A new one; when there is no room, the one that was used longest ago, perhaps of a role that is
+ * gone. A server with many short-lived roles would else not count the later ones at all.
+ */
+static PkpgCounter *
+take_counter(void)
+{
+	PkpgCounter *oldest = &pkpg_shared->counters[0];
+
+	if (pkpg_shared->n_counters < PKPG_MAX_COUNTERS)
+		return &pkpg_shared->counters[pkpg_shared->n_counters++];
+	for (int i = 1; i < pkpg_shared->n_counters; i++)
+		if (pkpg_shared->counters[i].used_at < oldest->used_at)
+			oldest = &pkpg_shared->counters[i];
+	pkpg_shared->n_uncounted += oldest->n_answered + oldest->n_cancelled + oldest->n_failed;
+	return oldest;
 }
