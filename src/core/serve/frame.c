@@ -16,6 +16,9 @@
 /* An empty buffer that grew beyond this is given back. */
 #define KEPT_ROOM ((size_t) 1 << 20)
 
+static void     cut(PkConn *conn);
+static bool     read_cut(PkConn *conn, PkFrame *frame);
+static void     receive_bytes(PkConn *conn, size_t n_max);
 static PkStatus reserve(PkBuffer *buffer, size_t size, PkError *err);
 static bool     read_header(const PkConn *conn, size_t begin, PkFrame *frame);
 static void     take(PkBuffer *buffer, size_t size);
@@ -38,26 +41,58 @@ pk_conn_free(PkConn *conn)
 PkStatus
 pk_conn_receive(PkConn *conn, PkError *err)
 {
-	PkStatus status = reserve(&conn->in, CHUNK, err);
+	PkBuffer *in = &conn->in;
 
-	if (status != PK_OK)
+	if (conn->n_skip > 0)
 	{
-		conn->is_broken = true;
-		return status;
+		size_t room = in->room; /* of the part that was cut; nothing in it is used any more */
+
+		in->begin = in->end = 0;
+		receive_bytes(conn, conn->n_skip < room ? conn->n_skip : room);
+		conn->n_skip -= in->end;
+		in->end = 0;
+		return PK_OK;
 	}
 
-	ssize_t n = recv(conn->fd, conn->in.bytes + conn->in.end, CHUNK, MSG_DONTWAIT);
+	conn->is_cut = false; /* if nobody took it, there may be memory now */
+
+	PkStatus status = reserve(in, CHUNK, err);
+
+	if (status == PK_OK)
+		receive_bytes(conn, CHUNK);
+	else
+		cut(conn);
+	return status;
+}
+
+static void
+receive_bytes(PkConn *conn, size_t n_max)
+{
+	ssize_t n = recv(conn->fd, conn->in.bytes + conn->in.end, n_max, MSG_DONTWAIT);
 
 	if (n > 0)
 		conn->in.end += (size_t) n;
 	else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
 		conn->is_broken = true;
-	return PK_OK;
+}
+
+/* Whole frames that were not taken yet are to be taken first: that gives room. */
+static void
+cut(PkConn *conn)
+{
+	PkFrame frame;
+
+	if (read_header(conn, conn->in.begin, &frame))
+		return;
+	conn->is_cut = conn->in.end - conn->in.begin >= sizeof(PkFrameHeader) + PK_FRAME_CUT_MIN;
+	conn->is_starved = conn->is_broken = !conn->is_cut;
 }
 
 bool
 pk_conn_next(PkConn *conn, PkFrame *frame)
 {
+	if (conn->is_cut)
+		return read_cut(conn, frame);
 	if (!read_header(conn, conn->in.begin, frame))
 	{
 		PkFrameHeader header;
@@ -69,6 +104,28 @@ pk_conn_next(PkConn *conn, PkFrame *frame)
 		return false;
 	}
 	take(&conn->in, sizeof(PkFrameHeader) + frame->size);
+	return true;
+}
+
+/* What is there of the first frame; it stays in the buffer until the rest is skipped. */
+static bool
+read_cut(PkConn *conn, PkFrame *frame)
+{
+	PkFrameHeader header;
+
+	memcpy(&header, conn->in.bytes + conn->in.begin, sizeof(header));
+	conn->is_cut = false;
+	if (header.size > PK_FRAME_MAX)
+	{
+		conn->is_broken = true;
+		return false;
+	}
+	frame->type = header.type;
+	frame->size = conn->in.end - conn->in.begin - sizeof(header);
+	frame->payload = conn->in.bytes + conn->in.begin + sizeof(header);
+	frame->is_cut = true;
+	conn->n_skip = header.size - frame->size;
+	take(&conn->in, sizeof(header) + frame->size);
 	return true;
 }
 
@@ -95,6 +152,7 @@ read_header(const PkConn *conn, size_t begin, PkFrame *frame)
 		return false;
 	frame->type = header.type;
 	frame->size = header.size;
+	frame->is_cut = false;
 	frame->payload = conn->in.bytes + begin + sizeof(header);
 	return true;
 }

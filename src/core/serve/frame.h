@@ -7,6 +7,9 @@
  * connection; the payload is checked by who reads it (message.h).
  *
  * Nothing here waits. What the other side does not take yet stays in the output buffer.
+ *
+ * A frame for which there is no memory comes cut, as far as it was received, so that who reads it
+ * can answer that; the rest of it is skipped, and what follows comes as always.
  */
 #ifndef PK_FRAME_H
 #define PK_FRAME_H
@@ -15,6 +18,8 @@
 
 /* No message is near this: a context of tokens is 8 KB, an answer a few times that. */
 #define PK_FRAME_MAX ((size_t) 64 << 20)
+/* An id, with which payloads begin. */
+#define PK_FRAME_CUT_MIN sizeof(uint64_t)
 
 typedef struct PkFrameHeader
 {
@@ -34,7 +39,10 @@ typedef struct PkBuffer
 typedef struct PkConn
 {
 	int      fd;
-	bool     is_broken; /* closed by the other side, or it sent what is no frame */
+	bool     is_broken;  /* closed by the other side, or it sent what is no frame */
+	bool     is_starved; /* broken because there is no memory */
+	bool     is_cut;     /* no memory for the first frame of the input */
+	size_t   n_skip;     /* bytes to come of a frame that was cut */
 	PkBuffer in, out;
 } PkConn;
 
@@ -43,12 +51,16 @@ typedef struct PkFrame
 	uint32_t    type;
 	const char *payload; /* in the input buffer, valid until the next pk_conn_receive() */
 	size_t      size;
+	bool        is_cut; /* size is what is there of it: at least PK_FRAME_CUT_MIN bytes */
 } PkFrame;
 
 void pk_conn_init(PkConn *conn, int fd); /* fd does not block, or becomes so by the caller */
 void pk_conn_free(PkConn *conn);
 
-/* Take in what the socket has. At the end of the stream, or on failure, is_broken. */
+/*
+ * Take in what the socket has. At the end of the stream, or on failure, is_broken. PK_NO_MEMORY
+ * alone is none: then frames are to be taken first, one of them cut.
+ */
 PkStatus pk_conn_receive(PkConn *conn, PkError *err);
 
 /* The next whole frame; false if there is none yet. Frames received before a break still come. */

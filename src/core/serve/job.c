@@ -54,7 +54,7 @@ take_frame(PkServer *server, PkSession *session, const PkFrame *frame)
 		return session->hello.version == 0 &&
 		       pk_message_read(frame, &session->hello, sizeof(session->hello)) &&
 		       session->hello.version == PK_SERVE_VERSION;
-	if (session->hello.version == 0)
+	if (session->hello.version == 0 || (frame->is_cut && frame->type != PK_MSG_SUBMIT))
 		return false;
 	switch (frame->type)
 	{
@@ -352,7 +352,8 @@ pk_jobs_deliver(PkServer *server)
 				status = send_pieces(job, NULL);
 			if (status == PK_OK && has_ended)
 				status = send_end(server, job, NULL);
-			session->conn.is_broken |= status != PK_OK; /* no memory to answer it */
+			if (status != PK_OK)
+				session->conn.is_starved = session->conn.is_broken = true;
 			if (has_ended)
 				job_free(server, job);
 		}
@@ -422,5 +423,5 @@ static void
 fail(PkSession *session, uint64_t id, const PkError *failure)
 {
 	if (pk_failed_send(&session->conn, id, failure, NULL) != PK_OK)
-		session->conn.is_broken = true;
+		session->conn.is_starved = session->conn.is_broken = true;
 }

@@ -30,6 +30,7 @@ typedef struct SubmitHead
 } SubmitHead;
 
 _Static_assert(sizeof(SubmitHead) % 8 == 0, "what follows is aligned for tokens");
+_Static_assert(offsetof(SubmitHead, id) == 0, "a frame that was cut has it");
 
 static bool     is_sane(const SubmitHead *head, const PkFrame *frame);
 static PkStatus read_lists(const SubmitHead *head, const PkFrame *frame, PkSubmit *out,
@@ -80,6 +81,11 @@ pk_submit_read(const PkFrame *frame, PkSubmit *out, PkError *err)
 	SubmitHead head;
 
 	memset(out, 0, sizeof(*out));
+	if (frame->is_cut)
+	{
+		memcpy(&out->id, frame->payload, sizeof(out->id));
+		return pk_error(err, PK_NO_MEMORY, "no memory for the input of a request");
+	}
 	if (frame->size < sizeof(head))
 		return malformed(frame, err);
 	memcpy(&head, frame->payload, sizeof(head));

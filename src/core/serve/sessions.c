@@ -144,7 +144,8 @@ is_idle(const PkSession *session)
 	char          byte;
 
 	return session->n_jobs == 0 && session->hello.version != 0 && !pk_conn_has_output(conn) &&
-	       conn->in.end == conn->in.begin && recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+	       conn->in.end == conn->in.begin && conn->n_skip == 0 &&
+	       recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
 }
 
 static PkSession **
@@ -194,7 +195,12 @@ pk_sessions_drop_broken(PkServer *server)
 {
 	for (PkSession **link = &server->sessions; *link != NULL;)
 	{
-		if ((*link)->conn.is_broken)
+		const PkConn *conn = &(*link)->conn;
+
+		if (conn->is_starved)
+			pk_report_note(server, "no memory to receive or to answer what a session asks: its "
+			                       "connection is closed, its requests fail");
+		if (conn->is_broken)
 			session_free(server, link);
 		else
 			link = &(*link)->next;

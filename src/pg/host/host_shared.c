@@ -408,6 +408,11 @@ take_frame(const PkFrame *frame)
 	remote = find_remote(id);
 	if (remote == NULL)
 		return; /* it was dropped */
+	if (frame->is_cut)
+	{
+		fail(remote, PK_NO_MEMORY, "no memory for an answer");
+		return;
+	}
 	switch (frame->type)
 	{
 		case PK_MSG_PIECES:

@@ -11,6 +11,7 @@
 
 #include "../tap.h"
 #include "core/serve/frame.h"
+#include "limits.h"
 
 #define N_FRAMES 2000
 #define MAX_PAYLOAD 20000
@@ -23,6 +24,7 @@ static void test_peek(void);
 static void test_huge(void);
 static void test_too_long(void);
 static void test_random(void);
+static void test_no_memory(void);
 
 static PkConn a, b;
 
@@ -36,6 +38,7 @@ main(void)
 	test_huge();
 	test_too_long();
 	test_random();
+	test_no_memory();
 	return done_testing();
 }
 
@@ -284,4 +287,49 @@ test_random(void)
 	disconnect(&a);
 	disconnect(&b);
 	free(bytes);
+}
+
+/* A large frame for which there is no memory, between two small ones. */
+static void
+test_no_memory(void)
+{
+#if !HAS_LIMITS
+	skip("a sanitizer needs the address space");
+#else
+	size_t   size = (size_t) 40 << 20, n_rounds = 0;
+	uint64_t id = 77;
+	void    *bytes = calloc(1, size);
+	PkFrame  frame = {0};
+	PkStatus status = PK_OK;
+
+	connect_pair();
+	memcpy(bytes, &id, sizeof(id));
+	if (!put_frame(&a, 1, "small", 5) || !put_frame(&a, 2, bytes, size) ||
+	    !put_frame(&a, 3, "small", 5))
+		abort();
+	free(bytes);
+	allow_more((size_t) 8 << 20);
+	pk_conn_send(&a);
+	(void) pk_conn_receive(&b, NULL);
+	ok(pk_conn_next(&b, &frame) && frame.type == 1 && !frame.is_cut, "a small frame comes");
+	while (!pk_conn_next(&b, &frame) && !b.is_broken && n_rounds++ < 100000)
+	{
+		pk_conn_send(&a);
+		status = pk_conn_receive(&b, NULL);
+	}
+	is_int(status, PK_NO_MEMORY, "one of 40 MB has no room in 8");
+	ok(frame.type == 2 && frame.is_cut && frame.size < size &&
+	       memcmp(frame.payload, &id, sizeof(id)) == 0,
+	   "it comes cut, with its id");
+	for (n_rounds = 0; !pk_conn_next(&b, &frame) && !b.is_broken && n_rounds < 100000; n_rounds++)
+	{
+		pk_conn_send(&a);
+		(void) pk_conn_receive(&b, NULL);
+	}
+	ok(frame.type == 3 && !frame.is_cut && memcmp(frame.payload, "small", 5) == 0,
+	   "and what follows it comes as always");
+	allow_more(SIZE_MAX);
+	disconnect(&a);
+	disconnect(&b);
+#endif
 }

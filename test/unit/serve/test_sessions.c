@@ -6,9 +6,8 @@
  * clients are made before the rest is taken away.
  */
 #define _GNU_SOURCE
-#include <sys/resource.h>
-
 #include "client.h"
+#include "limits.h"
 
 #define QUIET_MS 300000
 #define MAX_FILES 200
@@ -24,6 +23,7 @@ static const PkServeConfig usual = {.kv_cache_bytes = KV_BYTES, .n_threads = 1};
 
 static void test_idle_give_way(void);
 static void test_refused(void);
+static void test_no_memory(void);
 
 int
 main(void)
@@ -36,6 +36,7 @@ main(void)
 	tiny_model = model_at(tiny);
 	test_idle_give_way();
 	test_refused();
+	test_no_memory();
 	pk_model_release(tiny_model);
 	image_forget(tiny);
 	return done_testing();
@@ -204,4 +205,46 @@ test_refused(void)
 	client_close(&busy);
 	client_close(&other);
 	server_stop(&server);
+}
+
+/* A request whose input does not fit the memory fails alone. */
+static void
+test_no_memory(void)
+{
+#if !HAS_LIMITS
+	skip("a sanitizer needs the address space");
+#else
+	PkRequestSpec spec = text_of(300), large = text_of(1);
+	Answer       *answers = calloc(3, sizeof(Answer));
+	Server        server;
+	Client        client;
+
+	large.n_tokens = (size_t) 10 << 20;
+	large.tokens = calloc(large.n_tokens, sizeof(int32_t));
+	server_start(&server, &usual);
+	client = client_connect(&server);
+	submit(&client, 0, tiny, &spec, false);
+	ok(!receive(&client, answers, 1, 20), "a request runs");
+
+	PkSubmit given = {
+		.id = 1, .role = 10, .image_path = tiny, .model_name = "model", .spec = large};
+
+	if (pk_submit_send(&client.conn, &given, NULL) != PK_OK)
+		abort();
+	allow_more((size_t) 8 << 20);
+	while (pk_conn_has_output(&client.conn) && !client.conn.is_broken)
+		pk_conn_send(&client.conn);
+	ok(receive(&client, answers, 2, QUIET_MS), "both have an end");
+	allow_more(SIZE_MAX);
+	ok(answers[1].has_failed && answers[1].error.status == PK_NO_MEMORY,
+	   "one of 40 MB fails where 8 are left");
+	ok(answers[0].has_ended, "the other is answered");
+	submit(&client, 2, tiny, &spec, false);
+	ok(receive(&client, answers, 3, QUIET_MS) && answers[2].has_ended, "and so is the next");
+	answers_free(answers, 3);
+	free(answers);
+	free((void *) (uintptr_t) large.tokens);
+	client_close(&client);
+	server_stop(&server);
+#endif
 }
