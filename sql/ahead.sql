@@ -61,6 +61,18 @@ SELECT id, polyko_generate(satisfies_hash_partition(CASE WHEN id > 2 THEN 'nine'
 FROM nine LIMIT 2;
 SELECT id, polyko_generate('a' || 1 / (id - 3), max_tokens => 1) IS NOT NULL AS answered FROM nine LIMIT 2;
 SELECT id, polyko_generate('a' || 1 / (id - 3), max_tokens => 1) IS NOT NULL AS answered FROM nine;
+-- beside parallel workers, where there is no subtransaction
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF)
+SELECT polyko_generate(satisfies_hash_partition(CASE WHEN id > 2 THEN 'nine' END::regclass::oid, 1, 0, 1)::text || 'a', max_tokens => 1) IS NOT NULL AS answered
+FROM nine WHERE md5(body) <> '' LIMIT 2;
+SELECT polyko_generate(satisfies_hash_partition(CASE WHEN id > 2 THEN 'nine' END::regclass::oid, 1, 0, 1)::text || 'a', max_tokens => 1) IS NOT NULL AS answered
+FROM nine WHERE md5(body) <> '' LIMIT 2;
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
 -- such errors in the middle of a change
 UPDATE nine SET label = polyko_generate('a' || 1 / (id - 10), max_tokens => 1);
 SELECT count(label) FROM nine;

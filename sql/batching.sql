@@ -202,6 +202,8 @@ CREATE DOMAIN checked_text AS text CHECK (checked(length(value)) IS NOT NULL);
 SELECT id, polyko_generate(repeat('가', id)::checked_text, max_tokens => 2) IS NOT NULL AS answered FROM lengths LIMIT 3;
 DROP DOMAIN checked_text;
 DROP FUNCTION checked;
+-- literals without a type are no values of yours
+SELECT requests('SELECT polyko_generate(concat(''x'', body), max_tokens => 2) FROM many LIMIT 3') > 3 AS read_ahead;
 -- built-in functions that run queries count as your own: nothing is read ahead of LIMIT
 CREATE VIEW shown AS SELECT 1 AS one;
 SELECT requests('SELECT polyko_generate(body || pg_get_viewdef(''shown''::regclass), max_tokens => 2) FROM many LIMIT 3');

@@ -278,6 +278,9 @@ sub program_is_missing
 		CALL polyko_update('t', 'label', 'polyko_generate(id::text, max_tokens => 1)', on_error => 'record');
 		SELECT count(*) FROM polyko_update_errors;}), '0', 'it is the failure of no row');
 	like($session->{err}, qr/ERROR:  57P03/, 'but ends polyko_update()');
+	$session->{err} = '';
+	is(ask($session, q{SELECT id FROM (SELECT id, polyko_generate(CASE WHEN id > 1 THEN 'a' || id END, max_tokens => 1) FROM t ORDER BY id LIMIT 1) s;}),
+		'1', 'a row that asks nothing is returned') or diag($session->{err});
 
 	# READY of another version
 	write_file($program, "#!$^X\n" . q{open my $c, '>&=', 3; syswrite $c, pack('LLL', 9, 20, 99) . "\0" x 16; sleep 100;} . "\n");

@@ -14,8 +14,8 @@
  * of our own functions and of built-in ones are caught so; nothing is read behind such a row.
  * Arguments are evaluated in a subtransaction, as an error may leave anything behind: a user that
  * was changed, references, a snapshot. Where arguments run other functions, rows are read ahead
- * only when all are asked for: the statement fails then in any case. So are they where finding rows
- * has effects that can be seen.
+ * only when all are asked for: the statement fails then in any case. So are they beside parallel
+ * workers, and where finding rows has effects that can be seen.
  */
 #include "postgres.h"
 
@@ -82,6 +82,7 @@ static void            advance(BatchScan *scan, PkpgRow *row);
 static bool            ask(BatchScan *scan, PkpgRow *row);
 static bool            eval_or_wait(BatchScan *scan, PkpgRow *row);
 static bool            must_end(int sqlerrcode);
+static bool            may_wait(const BatchScan *scan);
 static bool            ask_or_wait(BatchScan *scan, PkpgRow *row);
 static bool            is_complete(const BatchScan *scan, const PkpgRow *row);
 static bool            is_due(const BatchScan *scan, const PkpgRow *row);
@@ -310,7 +311,7 @@ most_rows(const BatchScan *scan)
 		return 1;
 	if (scan->plan.reads_all && is_complete_run)
 		return MAX_ROWS;
-	if (!scan->plan.is_built_in || scan->plan.has_effects)
+	if (!may_wait(scan) || scan->plan.has_effects)
 		return 1;
 	return scan->n_returned < MAX_ROWS ? (size_t) scan->n_returned + 1 : MAX_ROWS;
 }
@@ -337,7 +338,7 @@ ask(BatchScan *scan, PkpgRow *row)
 
 	ResetExprContext(scan->arg_context);
 	load(scan, row);
-	if (!scan->plan.is_built_in || is_due(scan, row))
+	if (!may_wait(scan) || is_due(scan, row))
 		eval_args(scan, site);
 	else if (!eval_or_wait(scan, row))
 		return false;
@@ -349,25 +350,19 @@ ask(BatchScan *scan, PkpgRow *row)
 	return true;
 }
 
-/*
- * Arguments of a row that is read ahead; false if an error waits. Beside parallel workers there can
- * be no subtransaction (before 17): there it rests on what is_built_in allows.
- */
+/* Arguments of a row that is read ahead; false if an error waits. */
 static bool
 eval_or_wait(BatchScan *scan, PkpgRow *row)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	const bool    has_subtransaction = !IsInParallelMode();
 
-	if (has_subtransaction)
-		BeginInternalSubTransaction(NULL);
+	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
 		eval_args(scan, &scan->sites[row->n_started]);
-		if (has_subtransaction)
-			ReleaseCurrentSubTransaction();
+		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -376,8 +371,7 @@ eval_or_wait(BatchScan *scan, PkpgRow *row)
 		ErrorData *error = CopyErrorData();
 
 		FlushErrorState();
-		if (has_subtransaction)
-			RollbackAndReleaseCurrentSubTransaction();
+		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
 		if (must_end(error->sqlerrcode))
@@ -391,11 +385,19 @@ eval_or_wait(BatchScan *scan, PkpgRow *row)
 	return !row->has_failed;
 }
 
-/* Class 57: the session was told to stop. */
+/* Class 57, the session was told to stop, but for an engine program that isn't there. */
 static bool
 must_end(int sqlerrcode)
 {
-	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+	return ERRCODE_TO_CATEGORY(sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION &&
+	       sqlerrcode != ERRCODE_CANNOT_CONNECT_NOW;
+}
+
+/* Errors of arguments may be caught. Beside parallel workers there can be no subtransaction. */
+static bool
+may_wait(const BatchScan *scan)
+{
+	return scan->plan.is_built_in && !IsInParallelMode();
 }
 
 /* Our own function, whose errors leave nothing behind. */

@@ -124,6 +124,8 @@ pkpg_window_ask(PkpgWindow *window, PkpgRow *row)
 {
 	PkpgSite *site = &window->sites[row->n_started];
 
+	if (row->user != GetUserId())
+		row->user = InvalidOid; /* nobody's: all is asked again when it is returned */
 	if (site->fcinfo->args[0].isnull)
 	{
 		row->questions[row->n_started++] = NULL;

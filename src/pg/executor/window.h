@@ -33,7 +33,7 @@ typedef struct PkpgRow
 	MemoryContext   context;    /* the row, its tuple and its results */
 	MinimalTuple    tuple;      /* columns of the child */
 	ItemPointerData place;      /* of the row in its table; invalid: unknown */
-	Oid             user;       /* with whose rights it was read */
+	Oid             user;       /* with whose rights it asked; invalid: of more than one */
 	size_t          size_bytes; /* of what is kept for it */
 	int             n_started;  /* sites */
 	int             n_done;

@@ -36,6 +36,7 @@ static void tell_once(PkpgRequest *held);
 static void count(PkpgRequest *held);
 static void tell(const PkpgAnswer *answer);
 static void check_numbers(const PkpgAnswer *answer);
+static bool is_number(const PkpgAnswer *answer);
 
 PkpgGeneration *
 pkpg_request_generation(PkpgRequest *held)
@@ -75,19 +76,25 @@ pkpg_request_floats(PkpgRequest *held, size_t *n)
 	return out;
 }
 
-/* Weights that are finite each may still be such that nothing computed from them is. */
 static void
 check_numbers(const PkpgAnswer *answer)
+{
+	if (!is_number(answer))
+		ereport(ERROR,
+		        (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the model computes what is no number"),
+		         errhint("Its weights are damaged or too large; compare the checkpoint with "
+		                 "the original.")));
+}
+
+/* Weights that are finite each may still be such that nothing computed from them is. */
+static bool
+is_number(const PkpgAnswer *answer)
 {
 	bool are_finite = isfinite(answer->logprob);
 
 	for (size_t i = 0; i < answer->n_floats; i++)
 		are_finite &= isfinite(answer->floats[i]);
-	if (!are_finite)
-		ereport(ERROR,
-		        (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the model computes what is no number"),
-		         errhint("Its weights are damaged or too large; compare the checkpoint with "
-		                 "the original.")));
+	return are_finite;
 }
 
 bool
@@ -99,7 +106,14 @@ pkpg_request_is_done(const PkpgRequest *held)
 bool
 pkpg_request_has_failed(const PkpgRequest *held)
 {
-	return held->host->has_failed(held->request);
+	PkpgAnswer answer = {0};
+
+	if (held->host->has_failed(held->request))
+		return true;
+	if (!held->host->is_done(held->request))
+		return false;
+	held->host->answer(held->request, &answer);
+	return !is_number(&answer);
 }
 
 void
@@ -177,6 +191,7 @@ pkpg_request_next(PkpgRequest *held, PkPiece *piece)
 		}
 		held->host->step();
 	}
+	check_numbers(&(PkpgAnswer){.logprob = piece->logprob});
 	held->n_read++;
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "nodes/nodeFuncs.h"
@@ -326,6 +327,8 @@ is_foreign_type(Oid type)
 {
 	char kind = get_typtype(type);
 
+	if (type == UNKNOWNOID) /* a literal, as an argument of concat() */
+		return false;
 	return type >= FirstNormalObjectId || kind == TYPTYPE_PSEUDO || kind == TYPTYPE_COMPOSITE;
 }
 

@@ -4,7 +4,7 @@
  *
  * Where failures are recorded, the UPDATE runs in a subtransaction. If it fails, its rows are tried
  * in halves, down to the row: the others keep company in the batch node. Row locks are taken
- * outside and so are kept.
+ * before, and are kept.
  */
 #include "postgres.h"
 
