@@ -36,16 +36,16 @@
 
 typedef struct Bench
 {
-	PkPool         *pools[MAX_THREADS];
-	PkKernels       kernels;
-	PkMatrix        w[PK_N_QUANT];
-	size_t          w_bytes[PK_N_QUANT];
-	size_t          n_copies[PK_N_QUANT]; /* so many that no cache holds them */
-	PkActs          acts[PK_N_QUANT];
-	float          *y;
-	float          *scores, *out, *q;
-	const void     *k_blocks[MAX_KEYS / PK_KV_BLOCK], *v_blocks[MAX_KEYS / PK_KV_BLOCK];
-	const char     *stream;
+	PkPool     *pools[MAX_THREADS];
+	PkKernels   kernels;
+	PkMatrix    w[PK_N_QUANT];
+	size_t      w_bytes[PK_N_QUANT];
+	size_t      n_copies[PK_N_QUANT]; /* so many that no cache holds them */
+	PkActs      acts[PK_N_QUANT];
+	float      *y;
+	float      *scores, *out, *q;
+	const void *k_blocks[MAX_KEYS / PK_KV_BLOCK], *v_blocks[MAX_KEYS / PK_KV_BLOCK];
+	const char *stream;
 } Bench;
 
 /* What a tile of the pool does; copy counts runs, so that each reads other memory. */
