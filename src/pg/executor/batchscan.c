@@ -19,7 +19,6 @@
  */
 #include "postgres.h"
 
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000
