@@ -52,7 +52,7 @@ stage_asan() { make_in_copy unit-asan PROVE_FLAGS=-v; }
 stage_tsan() { make_in_copy unit-tsan PROVE_FLAGS=-v; }
 stage_fuzz-replay() { make_in_copy fuzz-replay; }
 # With a seed, so that what a check says of a change depends on the change; `make fuzz` goes new ways.
-stage_fuzz() { make_in_copy fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-20}" FUZZ_SEED="${FUZZ_SEED:-1}"; }
+stage_fuzz() { make_in_copy fuzz FUZZ_SECONDS="${FUZZ_SECONDS:-12}" FUZZ_SEED="${FUZZ_SEED:-1}"; }
 stage_install() {
 	(cd "$work/src" && as_root env -u MAKEFLAGS -u MAKELEVEL make CC="$CC" PG_CONFIG="$PG_CONFIG" \
 		WERROR=1 install) && echo "ok - installed into $("$PG_CONFIG" --sharedir)"
