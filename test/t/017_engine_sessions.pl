@@ -48,6 +48,13 @@ sub is_busy
 	return ask($control, 'SELECT running > 0 FROM pg_stat_polyko_engine;') eq 't';
 }
 
+# A backend has got its query: the view may be a moment old, and a cancel that comes before is none.
+sub has_begun
+{
+	my ($backend) = @_;
+	return ask($control, "SELECT count(*) FROM pg_stat_activity WHERE pid = $backend AND state = 'active';") eq '1';
+}
+
 # Nothing is left: requests that backends count, and what the program holds for them.
 sub is_free
 {
@@ -72,7 +79,7 @@ sub ends_of_sessions
 			my $backend = ask($session, "SELECT pg_backend_pid(); SET client_connection_check_interval = '100ms';");
 			ask($session, "SET statement_timeout = '400ms';") if $how eq 'statement_timeout';
 			tell_session($session, $LONG[$i]);
-			my $runs = until_true(10, sub { $session->{run}->pump_nb; is_busy() || $session->{err} =~ /57014|timeout/ });
+			my $runs = until_true(10, sub { $session->{run}->pump_nb; (has_begun($backend) && is_busy()) || $session->{err} =~ /57014|timeout/ });
 			ok(defined $runs, "query $i runs");
 			ask($control, "SELECT $how($backend);") if $how =~ /^pg_/;
 			$session->{run}->signal('KILL') if $how =~ /SIGKILL/;
