@@ -30,7 +30,7 @@ part_fuzz() { CC=clang host_check fuzz; }
 # What depends on the processor. The emulator takes minutes for threads that wait for one another.
 part_arm64() {
 	local tests
-	tests=$(find test/unit -name 'test_*.c' ! -path '*/serve/*' ! -name test_reuse.c \
+	tests=$(find test/unit -name 'test_*.c' ! -path '*/serve/*' ! -path '*/cli/*' ! -name test_reuse.c \
 		! -name test_scheduler.c | sort | xargs)
 	tree_check arm64 unit CC=aarch64-linux-gnu-gcc RUNNER=qemu-aarch64-static TESTS="$tests"
 }
