@@ -41,6 +41,7 @@
 #include "core/model/convert.h"
 #include "pg/builder.h"
 #include "pg/guc.h"
+#include "pg/imageparts.h"
 #include "pg/pg_error.h"
 #include "pg/pg_memory.h"
 #include "pg/stats/progress.h"

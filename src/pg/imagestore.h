@@ -44,25 +44,6 @@ typedef struct PkpgBuild
 extern void pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out);
 extern void pkpg_progress_path(const PkpgBuild *build, char *out);
 
-/* A file that one builder writes until it gets its name, by rename. */
-typedef struct PkpgPart
-{
-	char path[MAXPGPATH];
-	int  fd; /* read and write; holds the lock */
-} PkpgPart;
-
-/* An empty one; ending is "part" or "aside". pkpg_part_end() removes it, unless it was renamed. */
-extern PkStatus pkpg_part_make(const PkpgBuild *build, const char *ending, PkpgPart *out,
-                               PkError *err);
-extern void     pkpg_part_end(PkpgPart *part);
-
-/* By its name. */
-extern bool pkpg_is_part(const char *file);
-/* Remove one unless somebody writes it: then false with EWOULDBLOCK, else with another errno. */
-extern bool pkpg_part_remove(const char *path);
-/* Remove those that dead builders left in the directory. */
-extern void pkpg_parts_sweep(const PkpgBuild *build);
-
 /* The fingerprint that the sidecar knows for these files; false if it knows none. */
 extern bool     pkpg_sidecar_read(const PkpgBuild *build, PkHash128 *fingerprint);
 /* The same for the sidecar file at path, with the directory it was made for. */

@@ -52,7 +52,7 @@ pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
 }
 
 /* How many chains, or vectors of values, of n queries go together: registers hold 16 sums. */
-#define PK_AT_ONCE(n) ((n) *PK_CHAINS > 16 ? 16 / (n) : PK_CHAINS)
+#define PK_AT_ONCE(n) (PK_CHAINS * (n) > 16 ? 16 / (n) : PK_CHAINS)
 
 /* A key's dimension times that of the queries, added to their chain c. */
 PK_INLINE void

@@ -83,6 +83,7 @@ static bool            eval_or_wait(BatchScan *scan, PkpgRow *row);
 static bool            must_end(int sqlerrcode);
 static bool            may_wait(const BatchScan *scan);
 static bool            ask_or_wait(BatchScan *scan, PkpgRow *row);
+static void            ask_now(BatchScan *scan, PkpgRow *row);
 static bool            is_complete(const BatchScan *scan, const PkpgRow *row);
 static bool            is_due(const BatchScan *scan, const PkpgRow *row);
 static void            make_call(BatchScan *scan, PkpgRow *row);
@@ -332,20 +333,17 @@ advance(BatchScan *scan, PkpgRow *row)
 static bool
 ask(BatchScan *scan, PkpgRow *row)
 {
-	const PkpgSite *site = &scan->sites[row->n_started];
-	MemoryContext   caller = CurrentMemoryContext;
+	const bool due = is_due(scan, row);
 
 	ResetExprContext(scan->arg_context);
 	load(scan, row);
-	if (!may_wait(scan) || is_due(scan, row))
-		eval_args(scan, site);
+	if (due || !may_wait(scan))
+		eval_args(scan, &scan->sites[row->n_started]);
 	else if (!eval_or_wait(scan, row))
 		return false;
-	if (!is_due(scan, row))
+	if (!due)
 		return ask_or_wait(scan, row);
-	MemoryContextSwitchTo(scan->arg_context->ecxt_per_tuple_memory);
-	pkpg_window_ask(scan->window, row);
-	MemoryContextSwitchTo(caller);
+	ask_now(scan, row);
 	return true;
 }
 
@@ -407,9 +405,7 @@ ask_or_wait(BatchScan *scan, PkpgRow *row)
 
 	PG_TRY();
 	{
-		MemoryContextSwitchTo(scan->arg_context->ecxt_per_tuple_memory);
-		pkpg_window_ask(scan->window, row);
-		MemoryContextSwitchTo(caller);
+		ask_now(scan, row);
 	}
 	PG_CATCH();
 	{
@@ -421,6 +417,16 @@ ask_or_wait(BatchScan *scan, PkpgRow *row)
 	}
 	PG_END_TRY();
 	return !row->has_failed;
+}
+
+/* What it makes of the arguments goes with them. */
+static void
+ask_now(BatchScan *scan, PkpgRow *row)
+{
+	MemoryContext caller = MemoryContextSwitchTo(scan->arg_context->ecxt_per_tuple_memory);
+
+	pkpg_window_ask(scan->window, row);
+	MemoryContextSwitchTo(caller);
 }
 
 static bool

@@ -24,6 +24,7 @@
 #include "core/model/convert.h"
 #include "pg/builder.h"
 #include "pg/guc.h"
+#include "pg/imageparts.h"
 #include "pg/imagestore.h"
 
 PG_FUNCTION_INFO_V1(polyko_list_images);

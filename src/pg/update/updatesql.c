@@ -39,9 +39,7 @@ static char       *target_column(const void *names, int i);
 static char       *keys_column(const void *names, int i);
 static char       *parameter(const void *first, int i);
 static char       *bound_text(const Names *names);
-static char       *take_text(const Names *names, bool has_last);
-static char       *find_text(const Names *names, bool has_last);
-static void        append_keys(StringInfo out, const Names *names);
+static char       *take_text(const Names *names, bool has_last, bool is_locking);
 static void        append_candidates(StringInfo out, const Names *names, bool has_last);
 static char       *retake_text(const Names *names);
 static char       *update_text(const Names *names);
@@ -57,8 +55,8 @@ pkpg_update_sql(const PkpgUpdateSpec *spec, Relation rel, const PkpgUpdateKey *k
 
 	begin_names(&names, spec, rel, key);
 	sql->bound = bound_text(&names);
-	sql->take = take_text(&names, has_last);
-	sql->find = find_text(&names, has_last);
+	sql->take = take_text(&names, has_last, true);
+	sql->find = take_text(&names, has_last, false);
 	sql->retake = retake_text(&names);
 	sql->update = update_text(&names);
 	sql->explain = psprintf("EXPLAIN %s", sql->update);
@@ -166,46 +164,28 @@ bound_text(const Names *names)
 
 /* Two levels: a row that changes between snapshot and lock must not change where the walk is. */
 static char *
-take_text(const Names *names, bool has_last)
+take_text(const Names *names, bool has_last, bool is_locking)
 {
 	PkpgKeyText    same = against(names, keys_column, names);
 	PkpgKeyText    order = {.key = names->key, .left = keys_column, .left_arg = names};
 	StringInfoData out;
 
 	initStringInfo(&out);
-	append_keys(&out, names);
-	appendStringInfoString(&out, "taken.ok FROM (");
-	append_candidates(&out, names, has_last);
-	appendStringInfo(&out, ") AS %s LEFT JOIN LATERAL (SELECT true AS ok FROM %s WHERE ",
-	                 names->keys, names->from);
-	pkpg_key_equal(&out, &same);
-	appendStringInfo(&out, " AND %s %s SKIP LOCKED) AS taken ON true ORDER BY ", names->due,
-	                 names->lock);
-	pkpg_key_order(&out, &order, false);
-	return out.data;
-}
-
-static char *
-find_text(const Names *names, bool has_last)
-{
-	PkpgKeyText    order = {.key = names->key, .left = keys_column, .left_arg = names};
-	StringInfoData out;
-
-	initStringInfo(&out);
-	append_keys(&out, names);
-	appendStringInfoString(&out, "NULL::pg_catalog.bool FROM (");
-	append_candidates(&out, names, has_last);
-	appendStringInfo(&out, ") AS %s ORDER BY ", names->keys);
-	pkpg_key_order(&out, &order, false);
-	return out.data;
-}
-
-static void
-append_keys(StringInfo out, const Names *names)
-{
-	appendStringInfoString(out, "SELECT ");
+	appendStringInfoString(&out, "SELECT ");
 	for (int i = 0; i < names->key->n; i++)
-		appendStringInfo(out, "%s, ", keys_column(names, i));
+		appendStringInfo(&out, "%s, ", keys_column(names, i));
+	appendStringInfo(&out, "%s FROM (", is_locking ? "taken.ok" : "NULL::pg_catalog.bool");
+	append_candidates(&out, names, has_last);
+	appendStringInfo(&out, ") AS %s", names->keys);
+	if (is_locking)
+	{
+		appendStringInfo(&out, " LEFT JOIN LATERAL (SELECT true AS ok FROM %s WHERE ", names->from);
+		pkpg_key_equal(&out, &same);
+		appendStringInfo(&out, " AND %s %s SKIP LOCKED) AS taken ON true", names->due, names->lock);
+	}
+	appendStringInfoString(&out, " ORDER BY ");
+	pkpg_key_order(&out, &order, false);
+	return out.data;
 }
 
 static void

@@ -16,6 +16,17 @@ test_context(void)
 	   "in a context of 512 a prompt and the first token leave room for 510");
 }
 
+/* What perplexity and bench say of the same texts. */
+static void
+both_say(const char *texts, const char *what, const char *name)
+{
+	Run run = RUN("perplexity", TINY, texts);
+
+	says(&run, CLI_FAILED, what, name);
+	run = RUN("bench", TINY, "--texts", texts);
+	says(&run, CLI_FAILED, what, "to bench, too");
+}
+
 static void
 test_texts(void)
 {
@@ -23,23 +34,14 @@ test_texts(void)
 	const char *texts = scratch_path(room, "texts");
 	Run         run;
 
-	run = RUN("perplexity", TINY, scratch_root());
-	says(&run, CLI_FAILED, "could not read", "the perplexity of a directory");
-	run = RUN("bench", TINY, "--texts", scratch_root());
-	says(&run, CLI_FAILED, "could not read", "texts that are a directory");
+	both_say(scratch_root(), "could not read", "texts that are a directory");
 	write_text(texts, "");
-	run = RUN("perplexity", TINY, texts);
-	says(&run, CLI_FAILED, "holds no text", "the perplexity of nothing");
-	run = RUN("bench", TINY, "--texts", texts);
-	says(&run, CLI_FAILED, "holds no text", "texts that are none");
+	both_say(texts, "holds no text", "texts that are none");
 	write_text(texts, "\n\n");
 	run = RUN("perplexity", TINY, texts);
 	says(&run, CLI_FAILED, "nothing to score", "the perplexity of empty lines");
 	write_text(texts, "one line\nand another\nand \xff\n");
-	run = RUN("perplexity", TINY, texts);
-	says(&run, CLI_FAILED, "line 3 of ", "text that is not UTF-8 is found in its line");
-	run = RUN("bench", TINY, "--texts", texts);
-	says(&run, CLI_FAILED, "line 3 of ", "by bench too");
+	both_say(texts, "line 3 of ", "text that is not UTF-8 is found in its line");
 	run = RUN("perplexity", TINY, "--lines", "2", texts);
 	ok(run.code == CLI_OK && strstr(run.out, "lines: 2\n") != NULL, "the lines before it are good");
 	run = RUN("bench", TINY, "--lines", "2", "--texts", texts);

@@ -217,6 +217,15 @@ test_shapes(void)
 	}
 }
 
+/* A good checkpoint, but for one file. */
+static void
+make_without(Maker *m, const char *name, const char *file)
+{
+	maker_init(m, name);
+	maker_write(m);
+	unlink(path_in(m->dir, file));
+}
+
 static void
 test_missing_files(void)
 {
@@ -230,9 +239,7 @@ test_missing_files(void)
 	        "nowhere", "a missing directory is named");
 	for (size_t i = 0; i < PK_LENGTH(needed); i++)
 	{
-		maker_init(&m, "lacking");
-		maker_write(&m);
-		unlink(path_in(m.dir, needed[i]));
+		make_without(&m, "lacking", needed[i]);
 		snprintf(name, sizeof(name), "a missing %s is named", needed[i]);
 		refused(try_config(m.dir, &config, &err), &err, PK_NO_FILE, needed[i], name);
 	}
@@ -267,9 +274,7 @@ test_other_weights(void)
 	PkConfig config;
 	PkError  err;
 
-	maker_init(&m, "named");
-	maker_write(&m);
-	unlink(path_in(m.dir, "model.safetensors"));
+	make_without(&m, "named", "model.safetensors");
 	for (size_t i = 0; i < PK_LENGTH(cases); i++)
 	{
 		write_text(path_in(m.dir, cases[i].file), "x");
@@ -291,9 +296,7 @@ test_dangling(void)
 
 	for (size_t i = 0; i < PK_LENGTH(files); i++)
 	{
-		maker_init(&m, "dangling");
-		maker_write(&m);
-		unlink(path_in(m.dir, files[i]));
+		make_without(&m, "dangling", files[i]);
 		if (symlink("../../blobs/0123", path_in(m.dir, files[i])) != 0)
 			exit(2);
 		snprintf(name, sizeof(name), "%s as a link to nothing is named", files[i]);
@@ -346,11 +349,9 @@ test_not_the_file(void)
 
 	for (size_t i = 0; i < PK_LENGTH(files); i++)
 	{
-		maker_init(&m, "lfs");
-		maker_write(&m);
+		make_without(&m, "lfs", files[i]);
 		if (i == 4)
 			unlink(path_in(m.dir, "model.safetensors"));
-		unlink(path_in(m.dir, files[i]));
 		write_text(path_in(m.dir, files[i]), pointer);
 		snprintf(name, sizeof(name), "a git-lfs pointer in the place of %s is named", files[i]);
 		refused(try_config(m.dir, &config, &err), &err, PK_BAD_FILE, files[i], name);
@@ -424,9 +425,7 @@ test_kinds(void)
 	alarm(60); /* a FIFO opened the wrong way waits for a writer */
 	for (size_t i = 0; i < PK_LENGTH(files); i++)
 	{
-		maker_init(&m, "kind");
-		maker_write(&m);
-		unlink(path_in(m.dir, files[i]));
+		make_without(&m, "kind", files[i]);
 		if (mkfifo(path_in(m.dir, files[i]), 0600) != 0)
 			exit(2);
 		snprintf(name, sizeof(name), "a FIFO in place of %s is refused", files[i]);
