@@ -236,7 +236,8 @@ launch(PkpgOrder *order, dsm_segment *segment, BackgroundWorkerHandle **handle)
 static void
 worker_lost(const char *model)
 {
-	ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
+	/* no row's doing, see pkpg_is_of_row() */
+	ereport(ERROR, (errcode(ERRCODE_CANNOT_CONNECT_NOW),
 	                errmsg("the worker that converts model \"%s\" was stopped", model),
 	                errhint("The server's log says why; run the statement again.")));
 }

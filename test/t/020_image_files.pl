@@ -13,6 +13,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $EMBED = q{SELECT polyko_embed('가나다', 'm');};
+my $LONG = q{SELECT count(polyko_generate('영화 ' || i, model => 'm', max_tokens => 20, min_tokens => 20))
+	FROM generate_series(1, 100000) i;};
 
 my $node    = start_engine_node('images');
 my $images  = $node->data_dir . '/polyko';
@@ -20,12 +22,14 @@ my $session = session($node);
 my $control = session($node);
 my $started = ask($control, 'SELECT pg_postmaster_start_time();');
 
-model_server($node, 'm', new_checkpoint('m'));
+my $checkpoint = new_checkpoint('m');
+model_server($node, 'm', $checkpoint);
 my $good = ask($session, $EMBED);
 my ($image) = glob "$images/*.img";
 
 removed();
 cut();
+cut_at_work($node, $session, sub { ask($control, 'SELECT running > 0 FROM pg_stat_polyko_engine;') eq 't' });
 damaged_and_removed();
 parts();
 two_servers();
@@ -70,6 +74,43 @@ sub cut
 	is(read_file($image), $bytes, 'as it was');
 	is(ask($session, $EMBED), $good, 'and computes as before');
 	$session->{err} = '';
+}
+
+# Where the weights were there are zeros now: an error, not SIGBUS and not an answer.
+sub cut_at_work
+{
+	my ($cluster, $worker, $is_running) = @_;
+	my $other  = session($cluster);
+	my $before = $cluster == $node ? engine($control) : '';
+	my $same   = q{SELECT polyko_embed('가나다', 'polyko_tiny');};
+	my $answer = ask($other, $same);
+
+	is(ask($worker, $EMBED), $good, 'a session is well');
+	tell_session($worker, $LONG);
+	until_true(30, sub { $worker->{run}->pump_nb; $is_running->() }) // die 'nothing runs';
+	truncate $image, 4096 or die;
+	is(ask($other, $same), $answer, 'when the image of one model is cut, another one is computed');
+	is(answered($worker), '', 'and the statement at work does not answer');
+	like($worker->{err},
+		qr/ERROR:  (could not read all of ".*img" while it was in use|".*img" has 4096 bytes.*)\nHINT:.*is built anew/,
+		'but says why') or diag($worker->{err});
+	$worker->{err} = '';
+	is(ask($worker, $EMBED), $good, 'the next one has the image built anew')
+	  or diag($worker->{err});
+	like($worker->{err}, qr/WARNING:.*damaged/, 'with a warning');
+	is(engine($control), $before, 'by the same engine program') if $before ne '';
+	is($other->{err}, '', 'nobody else noticed');
+	$worker->{err} = '';
+	close_session($other);
+}
+
+# For some time already: its statement is past the planner.
+sub is_at_work
+{
+	my ($cluster, $pid) = @_;
+	return $cluster->safe_psql('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE pid = $pid AND state = 'active' AND query_start < clock_timestamp() - interval '0.3 s';"
+	) eq '1';
 }
 
 # The engine has the damaged file mapped, and is asked again at once: it must take the new one.
@@ -133,6 +174,12 @@ sub two_servers
 	truncate((glob "$images/*.img")[0], 4096) or die;
 	$answers{ ask($sessions[1], $question) } = 1;
 	is(scalar(keys %answers), 1, 'a backend that computes itself sees that its image was cut');
+
+	my $began = ask($sessions[1], 'SELECT pg_postmaster_start_time();');
+	my $pid   = ask($sessions[1], 'SELECT pg_backend_pid();');
+	model_server($other, 'm', $checkpoint);
+	cut_at_work($other, $sessions[1], sub { is_at_work($other, $pid) });
+	is(ask($sessions[1], 'SELECT pg_postmaster_start_time();'), $began, 'and also while it computes');
 	close_session($sessions[1]);
 	$other->stop;
 }

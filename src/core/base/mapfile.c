@@ -304,9 +304,7 @@ map_descriptor(int fd, const char *path, const struct stat *info, PkMapping *out
 #ifdef MADV_HUGEPAGE
 	(void) madvise(data, size, MADV_HUGEPAGE); /* advice: refusal costs only speed */
 #endif
-	out->data = data;
-	out->size = size;
-	out->id = file_id(info);
+	*out = (PkMapping){.data = data, .size = size, .id = file_id(info)};
 	return PK_OK;
 }
 

@@ -5,6 +5,8 @@
 #ifndef PK_MAPFILE_H
 #define PK_MAPFILE_H
 
+#include <stdatomic.h>
+
 #include "core/base/status.h"
 
 /* Identity of a file; equal in all fields means unchanged. */
@@ -56,6 +58,10 @@ typedef struct PkMapping
 	const void *data;
 	size_t      size;
 	PkFileId    id; /* of the file when it was mapped */
+
+	/* of mapguard.c */
+	atomic_bool       is_lost;
+	struct PkMapping *next_guarded;
 } PkMapping;
 
 /* What lies at the path of a file that was mapped. */

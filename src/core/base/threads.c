@@ -123,6 +123,7 @@ start_members(PkPool *pool, PkError *err)
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* of a thread's own access to a mapped file, see mapguard.h */
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads inherit it */
 	for (size_t i = 1; i < pool->n_threads && failure == 0; i++)
 	{

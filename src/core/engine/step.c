@@ -51,6 +51,7 @@ pk_engine_step_model(PkEngine *engine, PkEngineModel *model, PkCancel *cancel, P
 		return PK_OK;
 	PK_FORWARD(pk_forward_prepare(&step.forward, engine->n_threads, err));
 	PK_FORWARD(pk_forward_run(&step.compute, &step.forward));
+	PK_FORWARD(pk_model_check_read(model->model, err));
 	PK_FORWARD(take_outputs(&step));
 	pk_pace_measure(&model->pace, step.n_decode, engine->batch.n_tokens - step.n_decode,
 	                now_ns() - begin);
@@ -122,6 +123,7 @@ take_outputs(Step *step)
 		size_t n = n_outputs - first < PK_HEAD_ROWS ? n_outputs - first : PK_HEAD_ROWS;
 
 		PK_FORWARD(pk_forward_logits(&step->compute, &step->forward, first, n));
+		PK_FORWARD(pk_model_check_read(step->model->model, step->err));
 		step->first_row = first;
 		/* samplers change: this short part is not cancelled half-way */
 		PK_FORWARD(pk_pool_run(step->engine->pool, output_tile, step, n, NULL));

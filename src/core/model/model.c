@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
-#include "core/base/mapfile.h"
+#include "core/base/mapguard.h"
 #include "core/model/image.h"
 
 #define WARM_BYTES ((size_t) 4 << 20)
@@ -25,6 +25,7 @@ struct PkModel
 	PkHash128     weights_hash;
 	PkImageLayout layout;
 	PkTokenizer  *tokenizer;
+	void         *tables; /* that the tokenizer uses; NULL: those of the map */
 	PkLayer      *layers;
 	PkWeights     weights;
 	char          name[160]; /* of the file, for messages */
@@ -41,6 +42,7 @@ static PkStatus verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *c
                              PkError *err);
 static PkStatus bring_in(const PkModel *model, size_t offset, size_t len, PkError *err);
 static bool     is_zero(const unsigned char *bytes, size_t len);
+static PkStatus unreadable(PkError *err);
 static PkStatus verify_failed(const PkModel *model, PkError *err);
 static void     fill_info(const PkImageHeader *header, PkImageInfo *out);
 static PkStatus cancelled(PkError *err);
@@ -92,6 +94,33 @@ open_image(PkModel *model, const char *path, PkError *err)
 	return wire(model, err);
 }
 
+PkStatus
+pk_model_guard(PkModel *model, PkError *err)
+{
+	size_t       size = model->layout.tokenizer_size;
+	PkTokenizer *tokenizer;
+	void        *tables;
+
+	if (model->tables != NULL)
+		return PK_OK;
+	PK_FORWARD(bring_in(model, model->layout.tokenizer_offset, size, err));
+	PK_FORWARD(pk_pages_alloc(size, &tables, err));
+	memcpy(tables, (const char *) model->map.data + model->layout.tokenizer_offset, size);
+
+	PkStatus status = pk_tokenizer_open(tables, size, &tokenizer, err);
+
+	if (status != PK_OK)
+	{
+		pk_pages_free(tables, size);
+		return status;
+	}
+	pk_tokenizer_close(model->tokenizer);
+	model->tokenizer = tokenizer;
+	model->tables = tables;
+	pk_map_guard(&model->map);
+	return PK_OK;
+}
+
 PkModel *
 pk_model_ref(PkModel *model)
 {
@@ -105,8 +134,11 @@ pk_model_release(PkModel *model)
 	if (model == NULL || --model->n_refs > 0)
 		return;
 	pk_tokenizer_close(model->tokenizer);
+	if (model->tables != NULL)
+		pk_pages_free(model->tables, model->layout.tokenizer_size);
 	free(model->layers);
 	pk_image_layout_free(&model->layout);
+	pk_map_unguard(&model->map);
 	pk_map_close(&model->map);
 	free(model->path);
 	free(model);
@@ -284,7 +316,18 @@ pk_model_path(const PkModel *model)
 PkFileState
 pk_model_file_state(const PkModel *model)
 {
-	return pk_map_state(&model->map, model->path);
+	PkFileState state = pk_map_state(&model->map, model->path);
+
+	return state == PK_FILE_SAME && pk_map_is_lost(&model->map) ? PK_FILE_OTHER : state;
+}
+
+PkStatus
+pk_model_check_read(const PkModel *model, PkError *err)
+{
+	if (!pk_map_is_lost(&model->map))
+		return PK_OK;
+	pk_error(err, PK_IO, "could not read all of \"%s\" while it was in use", model->name);
+	return unreadable(err);
 }
 
 PkStatus
@@ -296,6 +339,8 @@ pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err)
 
 	PkStatus status = verify_slots(model, hasher, cancel, err);
 
+	if (status == PK_OK)
+		status = pk_model_check_read(model, err);
 	if (status == PK_OK && !pk_hash_equal(pk_hasher_digest(hasher), model->weights_hash))
 		status = verify_failed(model, err);
 	pk_hasher_destroy(hasher);
@@ -355,14 +400,20 @@ bring_in(const PkModel *model, size_t offset, size_t len, PkError *err)
 			return pk_error_errno(err, errno, "could not read \"%s\"", model->name);
 		pk_error(err, PK_IO, "could not read \"%s\" between bytes %zu and %zu", model->name, offset,
 		         offset + len);
-		return pk_error_hint(err, PK_IO,
-		                     "The disk failed or the file was cut short. Remove the image; it is "
-		                     "built anew when the model is used again.");
+		return unreadable(err);
 	}
 #else
 	(void) model, (void) offset, (void) len, (void) err;
 #endif
 	return PK_OK;
+}
+
+static PkStatus
+unreadable(PkError *err)
+{
+	return pk_error_hint(err, PK_IO,
+	                     "The disk failed or the file was cut short. Remove the image; it is "
+	                     "built anew when the model is used again.");
 }
 
 static bool
@@ -402,7 +453,7 @@ pk_model_warm(const PkModel *model, PkCancel *cancel, PkError *err)
 		if (pk_cancel_poll(cancel))
 			return cancelled(err);
 	}
-	return PK_OK;
+	return pk_model_check_read(model, err);
 }
 
 PkStatus

@@ -65,6 +65,13 @@ typedef struct PkImageInfo
  * others. PK_NO_FILE, PK_NO_PERMISSION, PK_BAD_FILE.
  */
 PkStatus pk_model_open(const char *image_path, PkModel **out, PkError *err);
+
+/*
+ * For who computes (engines call it): what can't be read from the map will be zeros, not SIGBUS, and
+ * pk_model_check_read() tells (see mapguard.h). So that nothing but numbers is read from there, the
+ * tokenizer's tables (some MB) are copied; what pk_model_tokenizer() gave before is gone.
+ */
+PkStatus pk_model_guard(PkModel *model, PkError *err);
 PkModel *pk_model_ref(PkModel *model);
 void     pk_model_release(PkModel *model); /* NULL is allowed */
 
@@ -75,10 +82,16 @@ const PkImageInfo *pk_model_info(const PkModel *model);
 /* The path it was opened with; the file may have been unlinked since. */
 const char        *pk_model_path(const PkModel *model);
 /*
- * Whether that path still leads to the file that is mapped. A file that was cut is PK_FILE_OTHER;
- * reading on from its map would be SIGBUS.
+ * Whether that path still leads to the file that is mapped. A file that was cut, or that could not
+ * be read while it was in use, is PK_FILE_OTHER.
  */
 PkFileState        pk_model_file_state(const PkModel *model);
+
+/*
+ * PK_IO if something could not be read since the model was guarded: what was computed before this
+ * call may be void.
+ */
+PkStatus pk_model_check_read(const PkModel *model, PkError *err);
 
 /* Read all weights and compare with the checksum in the header. PK_BAD_FILE when they differ. */
 PkStatus pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err);

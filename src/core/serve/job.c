@@ -419,6 +419,30 @@ pk_jobs_fail_youngest(PkServer *server, const PkError *failure)
 	job_free(server, youngest);
 }
 
+size_t
+pk_jobs_fail_unreadable(PkServer *server)
+{
+	size_t n = 0;
+
+	for (PkSession *session = server->sessions; session != NULL; session = session->next)
+	{
+		PkJob *next;
+
+		for (PkJob *job = session->first; job != NULL; job = next)
+		{
+			PkError failure = {0};
+
+			next = job->next;
+			if (job->model == NULL || pk_model_check_read(job->model->model, &failure) == PK_OK)
+				continue;
+			fail(session, job->id, &failure);
+			job_free(server, job);
+			n++;
+		}
+	}
+	return n;
+}
+
 static void
 fail(PkSession *session, uint64_t id, const PkError *failure)
 {

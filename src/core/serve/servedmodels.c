@@ -87,7 +87,10 @@ map(PkServedModels *models, const char *image_path, PkServedModel **out, PkError
 		if (!make_room(models, (uint64_t) st.st_size))
 			return PK_OK;
 	}
-	PK_FORWARD(pk_model_open(image_path, &model, err));
+	status = pk_model_open(image_path, &model, err);
+	if (status == PK_BAD_FILE) /* it was whole when the session looked */
+		pk_error_hint(err, status, "The image is built anew when the statement is run again.");
+	PK_FORWARD(status);
 	status = add(models, image_path, model, out, err);
 	if (status != PK_OK)
 		pk_model_release(model);

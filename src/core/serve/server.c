@@ -284,7 +284,7 @@ compute(PkServer *server)
 		server->step_us = pk_clock_us() - server->step_began_us;
 	pk_jobs_count_step(server);
 	pk_jobs_deliver(server); /* also of a step that was not computed to its end */
-	if (status != PK_OK && status != PK_CANCELLED)
+	if (status != PK_OK && status != PK_CANCELLED && pk_jobs_fail_unreadable(server) == 0)
 		pk_jobs_fail_youngest(server, &err);
 	server->was_given_up = status == PK_CANCELLED;
 	server->step_began_us = 0;

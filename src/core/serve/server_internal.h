@@ -86,6 +86,8 @@ void pk_jobs_start_waiting(PkServer *server);
 void pk_jobs_count_step(PkServer *server);
 void pk_jobs_deliver(PkServer *server);
 void pk_jobs_fail_youngest(PkServer *server, const PkError *failure);
+/* Those whose image could not be read; how many. */
+size_t pk_jobs_fail_unreadable(PkServer *server);
 void pk_jobs_free(PkServer *server, PkSession *session);
 /* True if what was received and not taken yet drops a request that runs. */
 bool pk_session_drops(const PkSession *session);

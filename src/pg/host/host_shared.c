@@ -85,6 +85,7 @@ static void    take_ended(Remote *remote, const PkFrame *frame);
 static void    finish(Remote *remote);
 static void    fail(Remote *remote, PkStatus status, const char *text);
 static void    lose(void);
+static bool    drop(const Remote *remote);
 static void    flush_soon(void);
 static bool    grow(void **array, size_t *n_room, size_t n_needed, size_t size);
 
@@ -128,10 +129,8 @@ free_request(void *request)
 	dlist_delete(&remote->node);
 	if (!remote->is_done)
 	{
-		PkRead drop = {.id = remote->id};
-
 		finish(remote);
-		if (pk_message_send(&conn, PK_MSG_DROP, &drop, sizeof(drop), NULL) == PK_OK)
+		if (drop(remote))
 			flush_soon();
 	}
 	if (remote->data != NULL)
@@ -141,6 +140,14 @@ free_request(void *request)
 	if (remote->text != NULL)
 		pfree(remote->text);
 	pfree(remote);
+}
+
+static bool
+drop(const Remote *remote)
+{
+	PkRead message = {.id = remote->id};
+
+	return pk_message_send(&conn, PK_MSG_DROP, &message, sizeof(message), NULL) == PK_OK;
 }
 
 /*
@@ -553,9 +560,12 @@ finish(Remote *remote)
 	n_open--;
 }
 
+/* What came is of no use: the engine, which may be computing it still, is told. */
 static void
 fail(Remote *remote, PkStatus status, const char *text)
 {
+	if (drop(remote))
+		pk_conn_send(&conn);
 	pk_error(&remote->error, status, "%s", text);
 	remote->error.hint[0] = '\0';
 	remote->has_failed = true;

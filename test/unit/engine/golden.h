@@ -27,9 +27,9 @@ must(PkStatus status, const PkError *err)
 	exit(1);
 }
 
-/* Convert dir to an image that is gone with the model. */
+/* Convert dir to an image in a folder of its own, and open it. golden_remove() removes both. */
 __attribute__((unused)) static PkModel *
-golden_model(const char *dir, PkQuant quant)
+golden_model_in_place(const char *dir, PkQuant quant)
 {
 	const char *tmp = getenv("TMPDIR");
 	char        folder[512];
@@ -46,14 +46,31 @@ golden_model(const char *dir, PkQuant quant)
 	must(pk_sources_scan(dir, &sources, &err), &err);
 
 	PkConvert convert = {.source_dir = dir, .quant = quant, .image_path = image};
-	PkStatus  status = pk_convert(&convert, pk_sources_key(sources), &fingerprint, &err);
 
+	must(pk_convert(&convert, pk_sources_key(sources), &fingerprint, &err), &err);
 	pk_sources_free(sources);
-	if (status == PK_OK)
-		status = pk_model_open(image, &model, &err);
-	unlink(image);
+	must(pk_model_open(image, &model, &err), &err);
+	return model;
+}
+
+__attribute__((unused)) static void
+golden_remove(const PkModel *model)
+{
+	char folder[600];
+
+	snprintf(folder, sizeof(folder), "%s", pk_model_path(model));
+	unlink(folder);
+	*strrchr(folder, '/') = '\0';
 	rmdir(folder);
-	must(status, &err);
+}
+
+/* A model whose image is gone with it. */
+__attribute__((unused)) static PkModel *
+golden_model(const char *dir, PkQuant quant)
+{
+	PkModel *model = golden_model_in_place(dir, quant);
+
+	golden_remove(model);
 	return model;
 }
 
