@@ -3,9 +3,10 @@
  *    A mapped file that can't be read any more: zeros instead of SIGBUS.
  *
  * A page that the disk refuses, or that a file lost when it was cut, is SIGBUS for whoever reads it
- * from a map, and in a backend that ends all sessions of the server. In a guarded mapping such a page,
- * and all behind it, become zeros, and the mapping is marked: what was computed from it is void.
- * For data that any bytes are good for, such as weights; not for offsets that were checked once.
+ * from a map, and in a backend that ends all sessions of the server. In a guarded mapping such a
+ * page, and all behind it, become zeros, and the mapping is marked: what was computed from it is
+ * void. For data that any bytes are good for, such as weights; not for offsets that were checked
+ * once.
  */
 #ifndef PK_MAPGUARD_H
 #define PK_MAPGUARD_H

@@ -3,7 +3,8 @@
  *    The engine's pool: static split, spin-then-sleep barrier.
  *
  * The calling thread takes part as thread 0, so a pool of one starts no thread. Pool threads
- * block all signals but SIGBUS, never allocate and never call PostgreSQL. Only one thread may use a pool.
+ * block all signals but SIGBUS, never allocate and never call PostgreSQL. Only one thread may use a
+ * pool.
  */
 #ifndef PK_THREADS_H
 #define PK_THREADS_H

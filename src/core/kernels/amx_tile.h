@@ -60,6 +60,54 @@ typedef struct PkAmxChunk
 #define PK_AMX_DOT(sum, acts, weights) \
 	__asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
 
+#define PK_AMX_DOT_UNSIGNED(sum, acts, weights) \
+	__asm__ volatile("tdpbsud %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
+
+/* What ldtilecfg reads. */
+typedef struct PkTileConfig
+{
+	uint8_t  palette, start_row, zero[14];
+	uint16_t row_bytes[16];
+	uint8_t  n_rows[16];
+} PkTileConfig;
+
+PK_INLINE void
+pk_amx_shape(PkTileConfig *config, size_t tile, size_t n_rows, size_t row_bytes)
+{
+	config->n_rows[tile] = (uint8_t) n_rows;
+	config->row_bytes[tile] = (uint16_t) row_bytes;
+}
+
+PK_INLINE void
+pk_amx_configure(const PkTileConfig *config)
+{
+	__asm__ volatile("ldtilecfg %0" : : "m"(*config) : "memory");
+}
+
+PK_INLINE void
+pk_amx_release(void)
+{
+	__asm__ volatile("tilerelease" : : : "memory");
+}
+
+/* A group of q4 of one block as signed bytes: PK_Q4_GROUP * PK_LANES of them. */
+PK_TARGET_VNNI PK_INLINE void
+pk_amx_widen_q4(uint8_t *out, const uint8_t *group)
+{
+	const __m512i low = _mm512_set1_epi8(15), offset = _mm512_set1_epi8(PK_Q4_OFFSET);
+
+#pragma GCC unroll 4
+	for (size_t p = 0; p < PK_Q4_PIECES; p++)
+	{
+		__m512i piece = _mm512_loadu_si512(group + PK_Q4_SCALE_BYTES + p * PK_Q4_PIECE_BYTES);
+		__m512i even = _mm512_and_si512(piece, low),
+				odd = _mm512_and_si512(_mm512_srli_epi16(piece, 4), low);
+
+		_mm512_store_si512(out + 2 * p * PK_Q4_PIECE_BYTES, _mm512_sub_epi8(even, offset));
+		_mm512_store_si512(out + (2 * p + 1) * PK_Q4_PIECE_BYTES, _mm512_sub_epi8(odd, offset));
+	}
+}
+
 PK_INLINE void
 pk_amx_prefetch(PkAmxChunk *c)
 {

@@ -14,6 +14,8 @@
 #ifndef PK_VNNI_TILE_H
 #define PK_VNNI_TILE_H
 
+#include "core/kernels/bodies.h"
+#include "core/kernels/kernels.h"
 #include "core/kernels/quant_layout.h"
 
 #define PK_TILE_BLOCKS 4
@@ -29,6 +31,33 @@ typedef struct PkTokenMeta
 	float   scale[PK_STRETCH_GROUPS_Q4];
 	int32_t start[PK_STRETCH_GROUPS_Q4]; /* minus offset times the sum of the activations */
 } PkTokenMeta;
+
+/* What n tokens from t0 bring to a stretch of n_groups from group first on. */
+PK_INLINE void
+pk_load_meta(const PkActs *acts, size_t first, size_t n_groups, int32_t offset, size_t t0, size_t n,
+             PkTokenMeta *meta)
+{
+	for (size_t t = 0; t < n; t++)
+	{
+		size_t at = (t0 + t) * acts->n_groups + first;
+		size_t j = 0;
+
+		for (; j + PK_LANES <= n_groups; j += PK_LANES)
+		{
+			PkI16 sum;
+
+			pk_v_store(meta[t].scale + j, pk_v_load(acts->scale + at + j));
+			memcpy(&sum, acts->sum + at + j, sizeof(sum));
+			sum = sum * -offset;
+			memcpy(meta[t].start + j, &sum, sizeof(sum));
+		}
+		for (; j < n_groups; j++)
+		{
+			meta[t].scale[j] = acts->scale[at + j];
+			meta[t].start[j] = -offset * acts->sum[at + j];
+		}
+	}
+}
 
 /* Operands of a stretch; strides in bytes. */
 typedef struct PkTile

@@ -1,12 +1,13 @@
 /*
  * x86_amx.c
- *    AMX: the products of q8 and q4 with more tokens than most steps of decode have.
+ *    AMX: the products of q8 and q4 with more tokens than most steps of decode have. Few tokens go
+ *    by x86_amx_column.c.
  *
  * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h). A stretch
  * of groups of a panel is widened to signed bytes on the stack, where it serves all tokens of a
  * range, and the next stretch is prefetched; y of a panel stays there, too, so that rows that lie
- * far apart in memory are touched once. Fewer tokens, and rows that fill no panel, take the way of
- * vnni. The sums are the same in both.
+ * far apart in memory are touched once. Rows that fill no panel, and up to 6 tokens, take the way
+ * of vnni. The sums are the same in all.
  */
 #if defined(__x86_64__)
 
@@ -15,6 +16,7 @@
 #define PK_PART_LANES 16
 
 #include "core/kernels/amx_tile.h"
+#include "core/kernels/vnni_tile.h"
 #include "core/kernels/tiers.h"
 
 #define TARGET PK_TARGET_VNNI
@@ -23,30 +25,21 @@
 /* Groups of q8 that are widened at a time. Of q4: PK_LANES, as many as have their scales loaded. */
 #define STRETCH_GROUPS 8
 #define WIDE_BYTES (STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP))
-/* Fewer tokens pay less for vnni than for widening the weights. */
-#define MIN_TOKENS 28
-
-/* What ldtilecfg reads. */
-typedef struct TileConfig
-{
-	uint8_t  palette, start_row, zero[14];
-	uint16_t row_bytes[16];
-	uint8_t  n_rows[16];
-} TileConfig;
+/* Fewer tokens are as fast, or faster, with vnni, whose tiles are of 6 tokens. */
+#define MIN_TOKENS_Q8 (PK_PANEL_TOKENS + 1)
+#define MIN_TOKENS_Q4 (2 * PK_PANEL_TOKENS + 1)
 
 /* The shapes of the tiles: n_rows tokens, a group of inputs or 64 of them. */
 TARGET static void
 configure(size_t n_rows, size_t group)
 {
-	size_t     row_bytes = group < PK_AMX_BYTES ? group : PK_AMX_BYTES;
-	TileConfig config = {.palette = 1};
+	size_t       row_bytes = group < PK_AMX_BYTES ? group : PK_AMX_BYTES;
+	PkTileConfig config = {.palette = 1};
 
 	for (size_t i = 0; i < 8; i++)
-	{
-		config.row_bytes[i] = (uint16_t) (i == 4 || i == 5 ? row_bytes : PK_AMX_BYTES);
-		config.n_rows[i] = (uint8_t) (i >= 6 ? row_bytes / PK_QUAD : n_rows);
-	}
-	__asm__ volatile("ldtilecfg %0" : : "m"(config) : "memory");
+		pk_amx_shape(&config, i, i >= 6 ? row_bytes / PK_QUAD : n_rows,
+		             i == 4 || i == 5 ? row_bytes : PK_AMX_BYTES);
+	pk_amx_configure(&config);
 }
 
 #define CHUNK(name, n, group)                                        \
@@ -86,25 +79,11 @@ widen_q8(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
 TARGET PK_INLINE void
 widen_q4(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
 {
-	const __m512i low = _mm512_set1_epi8(15), offset = _mm512_set1_epi8(PK_Q4_OFFSET);
-
 	for (size_t j = 0; j < n_groups; j++)
 	{
-		uint8_t *weights = out + PK_AMX_SCALES + block * PK_Q4_GROUP * PK_LANES;
-
 		_mm512_store_ps(out + block * PK_Q8_SCALE_BYTES,
 		                _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
-#pragma GCC unroll 4
-		for (size_t p = 0; p < PK_Q4_PIECES; p++)
-		{
-			__m512i piece = _mm512_loadu_si512(group + PK_Q4_SCALE_BYTES + p * PK_Q4_PIECE_BYTES);
-			__m512i even = _mm512_and_si512(piece, low),
-					odd = _mm512_and_si512(_mm512_srli_epi16(piece, 4), low);
-
-			_mm512_store_si512(weights + 2 * p * PK_Q4_PIECE_BYTES, _mm512_sub_epi8(even, offset));
-			_mm512_store_si512(weights + (2 * p + 1) * PK_Q4_PIECE_BYTES,
-			                   _mm512_sub_epi8(odd, offset));
-		}
+		pk_amx_widen_q4(out + PK_AMX_SCALES + block * PK_Q4_GROUP * PK_LANES, group);
 		group += PK_Q4_GROUP_BYTES;
 		out += PK_AMX_GROUP_BYTES(PK_Q4_GROUP);
 	}
@@ -288,7 +267,7 @@ multiply_panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 				multiply_panel(g, &range, b, &s, is_q8);
 		}
 	}
-	__asm__ volatile("tilerelease" : : : "memory");
+	pk_amx_release();
 	return end;
 }
 
@@ -297,8 +276,12 @@ TARGET PK_INLINE void
 multiply(const PkGemm *g, size_t begin, size_t end, bool is_q8,
          void (*rest)(const PkGemm *, size_t, size_t))
 {
-	if (g->acts->n_tokens >= MIN_TOKENS && end > begin)
+	size_t n = g->acts->n_tokens;
+
+	if (n > PK_AMX_TOKENS && end > begin)
 		begin = multiply_panels(g, begin, end, is_q8);
+	else if (n >= (is_q8 ? MIN_TOKENS_Q8 : MIN_TOKENS_Q4) && end > begin)
+		begin = pk_amx_columns(g, begin, end, is_q8);
 	if (begin < end)
 		rest(g, begin, end);
 }

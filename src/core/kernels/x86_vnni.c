@@ -69,32 +69,6 @@ typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const Next *nex
 /* For each number of tokens: a tile of several, and one that is alone. */
 typedef TileFn TileFns[2][PK_PANEL_TOKENS];
 
-/* What the tokens from t0 bring to the stretch. */
-PK_INLINE void
-load_meta(const PkActs *acts, const Panel *panel, size_t t0, size_t n, PkTokenMeta *meta)
-{
-	for (size_t t = 0; t < n; t++)
-	{
-		size_t at = (t0 + t) * acts->n_groups + panel->first_group;
-		size_t j = 0;
-
-		for (; j + PK_LANES <= panel->n_groups; j += PK_LANES)
-		{
-			PkI16 sum;
-
-			pk_v_store(meta[t].scale + j, pk_v_load(acts->scale + at + j));
-			memcpy(&sum, acts->sum + at + j, sizeof(sum));
-			sum = sum * -panel->offset;
-			memcpy(meta[t].start + j, &sum, sizeof(sum));
-		}
-		for (; j < panel->n_groups; j++)
-		{
-			meta[t].scale[j] = acts->scale[at + j];
-			meta[t].start[j] = -panel->offset * acts->sum[at + j];
-		}
-	}
-}
-
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
 PK_INLINE void
@@ -116,7 +90,7 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	float        *out = g->y + t0 * g->y_stride + panel->row;
 	const float  *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
 
-	load_meta(acts, panel, t0, n, meta);
+	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			y[t][b] = panel->first_group == 0 ? pk_v_all(0.0f)

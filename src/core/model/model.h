@@ -67,9 +67,9 @@ typedef struct PkImageInfo
 PkStatus pk_model_open(const char *image_path, PkModel **out, PkError *err);
 
 /*
- * For who computes (engines call it): what can't be read from the map will be zeros, not SIGBUS, and
- * pk_model_check_read() tells (see mapguard.h). So that nothing but numbers is read from there, the
- * tokenizer's tables (some MB) are copied; what pk_model_tokenizer() gave before is gone.
+ * For who computes (engines call it): what can't be read from the map will be zeros, not SIGBUS,
+ * and pk_model_check_read() tells (see mapguard.h). So that nothing but numbers is read from there,
+ * the tokenizer's tables (some MB) are copied; what pk_model_tokenizer() gave before is gone.
  */
 PkStatus pk_model_guard(PkModel *model, PkError *err);
 PkModel *pk_model_ref(PkModel *model);

@@ -81,16 +81,16 @@ void pk_sessions_drop_broken(PkServer *server);
 void pk_sessions_free(PkServer *server);
 
 /* job.c */
-void pk_session_take_frames(PkServer *server, PkSession *session);
-void pk_jobs_start_waiting(PkServer *server);
-void pk_jobs_count_step(PkServer *server);
-void pk_jobs_deliver(PkServer *server);
-void pk_jobs_fail_youngest(PkServer *server, const PkError *failure);
+void   pk_session_take_frames(PkServer *server, PkSession *session);
+void   pk_jobs_start_waiting(PkServer *server);
+void   pk_jobs_count_step(PkServer *server);
+void   pk_jobs_deliver(PkServer *server);
+void   pk_jobs_fail_youngest(PkServer *server, const PkError *failure);
 /* Those whose image could not be read; how many. */
 size_t pk_jobs_fail_unreadable(PkServer *server);
-void pk_jobs_free(PkServer *server, PkSession *session);
+void   pk_jobs_free(PkServer *server, PkSession *session);
 /* True if what was received and not taken yet drops a request that runs. */
-bool pk_session_drops(const PkSession *session);
+bool   pk_session_drops(const PkSession *session);
 
 /* report.c */
 void pk_report_models_to(PkServer *server);

@@ -18,7 +18,7 @@
 #define MANY_TOKENS 530 /* more than a range of x86_amx.c */
 
 #define TOL_F16 2e-3     /* 11-bit weights, sums of up to 1,023 products */
-#define TOL_PANEL 1e-2   /* sums of up to 4200 products of floats */
+#define TOL_PANEL 1e-2   /* sums of up to 8400 products of floats */
 #define TOL_NORM 2e-5    /* float sums of 1,023 items */
 #define TOL_ELEMENT 3e-7 /* a few units in the last place near 1 */
 
@@ -159,6 +159,29 @@ test_many_tokens(const PkKernels *tier)
 			passed &= gemm_agrees(quants[i], tier, shapes[k], &worst);
 		ok(passed, "%s: many tokens with %s weights have them, too", tier->name,
 		   pk_quant_name(quants[i]));
+		is_near(worst, 0, TOL_PANEL, "and are near the product in double precision");
+	}
+}
+
+/* Each number of tokens of a step that decodes some together; for some, several stretches. */
+static void
+test_some_tokens(const PkKernels *tier)
+{
+	static const Shape shapes[2][3] = {{{33, 100, 0}, {32, 1100, 0}, {32, 8400, 0}},
+	                                   {{33, 30, 0}, {32, 544, 0}, {32, 4200, 0}}};
+
+	for (size_t i = 0; i < PK_LENGTH(shapes); i++)
+	{
+		PkQuant quant = i == 0 ? PK_QUANT_Q8 : PK_QUANT_Q4;
+		bool    passed = true;
+		double  worst = 0;
+
+		for (size_t k = 0; k < PK_LENGTH(shapes[i]); k++)
+			for (size_t t = 7; t <= 33; t += k < 2 ? 1 : 5)
+				passed &= gemm_agrees(quant, tier,
+				                      (Shape){shapes[i][k].n_rows, shapes[i][k].n_cols, t}, &worst);
+		ok(passed, "%s: 7 to 33 tokens with %s weights have them, too", tier->name,
+		   pk_quant_name(quant));
 		is_near(worst, 0, TOL_PANEL, "and are near the product in double precision");
 	}
 }
@@ -494,6 +517,7 @@ main(void)
 		test_products(&tier);
 		test_panels(&tier);
 		test_many_tokens(&tier);
+		test_some_tokens(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
 		test_many_queries(&tier);
