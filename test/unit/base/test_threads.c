@@ -322,13 +322,13 @@ look_at_mask(void *arg, size_t thread, size_t tile)
 {
 	Work    *work = arg;
 	sigset_t mask;
-	bool     is_blocked = true;
+	bool     is_right = true;
 
 	pthread_sigmask(SIG_BLOCK, NULL, &mask);
 	for (int s = 1; s < 32; s++) /* what is above belongs to libc and emulators in part */
 		if (s != SIGKILL && s != SIGSTOP)
-			is_blocked &= sigismember(&mask, s) == 1;
-	if (thread > 0 && !is_blocked)
+			is_right &= sigismember(&mask, s) == (s != SIGBUS);
+	if (thread > 0 && !is_right)
 		atomic_store(&work->is_odd, true);
 	slow_first_tile(arg, thread, tile); /* so that others take part */
 }
@@ -351,7 +351,7 @@ test_signals(void)
 	reset(&work, 3, 50);
 	pk_pool_run(pool, look_at_mask, &work, 50, NULL);
 	ok(is_each_once(&work) && atomic_load(&work.by_thread[0]) < 50,
-	   "pool threads block all signals");
+	   "pool threads block all signals but that of a map that can't be read");
 	pk_pool_destroy(pool);
 }
 
