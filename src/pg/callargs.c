@@ -258,9 +258,7 @@ pkpg_encode(const PkpgInput *input, bool want_offsets)
 	(void) pkpg_tie(CurrentMemoryContext, free_tokens, tokens);
 	pkpg_cancel_init(&cancel);
 	CHECK_FOR_INTERRUPTS();
-	pkpg_check(pk_tokenizer_encode(pk_model_tokenizer(input->model), input->text, input->len,
-	                               tokens, &cancel, &err),
-	           &err);
+	pkpg_check(pk_model_encode(input->model, input->text, input->len, tokens, &cancel, &err), &err);
 	return tokens;
 }
 

@@ -15,6 +15,8 @@ use Test::More;
 my $EMBED = q{SELECT polyko_embed('가나다', 'm');};
 my $LONG = q{SELECT count(polyko_generate('영화 ' || i, model => 'm', max_tokens => 20, min_tokens => 20))
 	FROM generate_series(1, 100000) i;};
+my $TOKENS = q{SELECT sum(polyko_token_count('영화 ' || i, 'm')) FROM (SELECT generate_series(1, 5000000) i) s;};
+my $STREAM = q{polyko_generate_stream('영화', model => 'm', max_tokens => 100, min_tokens => 100)};
 
 my $node    = start_engine_node('images');
 my $images  = $node->data_dir . '/polyko';
@@ -29,7 +31,9 @@ my ($image) = glob "$images/*.img";
 
 removed();
 cut();
-cut_at_work($node, $session, sub { ask($control, 'SELECT running > 0 FROM pg_stat_polyko_engine;') eq 't' });
+cut_at_work($node, $session, $LONG, sub { ask($control, 'SELECT running > 0 FROM pg_stat_polyko_engine;') eq 't' });
+my $session_pid = ask($session, 'SELECT pg_backend_pid();');
+cut_at_work($node, $session, $TOKENS, sub { is_at_work($node, $session_pid) });
 damaged_and_removed();
 parts();
 two_servers();
@@ -76,17 +80,17 @@ sub cut
 	$session->{err} = '';
 }
 
-# Where the weights were there are zeros now: an error, not SIGBUS and not an answer.
+# Neither SIGBUS nor an answer.
 sub cut_at_work
 {
-	my ($cluster, $worker, $is_running) = @_;
+	my ($cluster, $worker, $statement, $is_running) = @_;
 	my $other  = session($cluster);
 	my $before = $cluster == $node ? engine($control) : '';
 	my $same   = q{SELECT polyko_embed('가나다', 'polyko_tiny');};
 	my $answer = ask($other, $same);
 
-	is(ask($worker, $EMBED), $good, 'a session is well');
-	tell_session($worker, $LONG);
+	like(ask($worker, q{SELECT polyko_token_count('가나다', 'm');}), qr/^\d+$/, 'a session is well');
+	tell_session($worker, $statement);
 	until_true(30, sub { $worker->{run}->pump_nb; $is_running->() }) // die 'nothing runs';
 	truncate $image, 4096 or die;
 	is(ask($other, $same), $answer, 'when the image of one model is cut, another one is computed');
@@ -102,6 +106,22 @@ sub cut_at_work
 	is($other->{err}, '', 'nobody else noticed');
 	$worker->{err} = '';
 	close_session($other);
+}
+
+# Requests of another model, by the same engine in the same backend, are not its victims.
+sub cut_under_cursor
+{
+	my ($worker, $other_question, $other_answer) = @_;
+	ask($worker, "BEGIN; DECLARE c CURSOR FOR SELECT ($STREAM).token_id; FETCH 1 FROM c;");
+	truncate $image, 4096 or die;
+	is(ask($worker, $other_question), $other_answer, 'another model is computed beside a stream that can not go on');
+	is($worker->{err}, '', 'without an error') or diag($worker->{err});
+	ask($worker, 'FETCH ALL FROM c;');
+	like($worker->{err}, qr/ERROR:  could not read all of/, 'which the stream gets');
+	$worker->{err} = '';
+	ask($worker, 'ROLLBACK;');
+	is(ask($worker, $EMBED), $good, 'then its image is built anew');
+	$worker->{err} = '';
 }
 
 # For some time already: its statement is past the planner.
@@ -178,7 +198,12 @@ sub two_servers
 	my $began = ask($sessions[1], 'SELECT pg_postmaster_start_time();');
 	my $pid   = ask($sessions[1], 'SELECT pg_backend_pid();');
 	model_server($other, 'm', $checkpoint);
-	cut_at_work($other, $sessions[1], sub { is_at_work($other, $pid) });
+	cut_at_work($other, $sessions[1], $LONG, sub { is_at_work($other, $pid) });
+	my $reader     = session($other); # one that has computed keeps the tables, and would go on
+	my $reader_pid = ask($reader, 'SELECT pg_backend_pid();');
+	cut_at_work($other, $reader, $TOKENS, sub { is_at_work($other, $reader_pid) });
+	close_session($reader);
+	cut_under_cursor($sessions[1], $question, (keys %answers)[0]);
 	is(ask($sessions[1], 'SELECT pg_postmaster_start_time();'), $began, 'and also while it computes');
 	close_session($sessions[1]);
 	$other->stop;

@@ -61,6 +61,7 @@ typedef struct PkMapping
 
 	/* of mapguard.c */
 	atomic_bool       is_lost;
+	bool              may_be_zeros;
 	struct PkMapping *next_guarded;
 } PkMapping;
 

@@ -165,7 +165,7 @@ model_add(PkEngine *engine, PkModel *model, PkEngineModel **out, PkError *err)
 {
 	void *room;
 
-	PK_FORWARD(pk_model_guard(model, err));
+	PK_FORWARD(pk_model_prepare(model, err));
 	PK_FORWARD(pk_calloc(1, sizeof(PkEngineModel), &room, err));
 
 	PkEngineModel *added = room;

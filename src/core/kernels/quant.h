@@ -11,7 +11,7 @@ typedef enum PkQuant
 {
 	PK_QUANT_F32 = 0, /* rows of float as in the checkpoint; products through OpenBLAS */
 	PK_QUANT_F16 = 1,
-	PK_QUANT_Q8 = 2, /* int8, one scale per 64 along K */
+	PK_QUANT_Q8 = 2, /* int8, one scale per 128 along K */
 	PK_QUANT_Q4 = 3, /* 4 bits, one scale per 32 along K */
 	PK_N_QUANT
 } PkQuant;

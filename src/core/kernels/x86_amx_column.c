@@ -69,7 +69,7 @@ store_y(const PkGemm *g, size_t block, const PkV16 *y)
 			(__m512) (g->bias != NULL ? y[t] + (PkV16) _mm512_loadu_ps(g->bias + row) : y[t]));
 }
 
-size_t
+TARGET size_t
 pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 {
 	const PkActs  *acts = g->acts;

@@ -3,34 +3,13 @@
  *    Opening an image: everything but the weights is checked before it is used.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/base/alloc.h"
 #include "core/base/mapguard.h"
-#include "core/model/image.h"
-
-#define WARM_BYTES ((size_t) 4 << 20)
-#define WARM_AHEAD_BYTES ((size_t) 32 << 20)
-
-struct PkModel
-{
-	size_t        n_refs;
-	PkMapping     map;
-	PkConfig      config;
-	PkImageInfo   info;
-	PkHash128     weights_hash;
-	PkImageLayout layout;
-	PkTokenizer  *tokenizer;
-	void         *tables; /* that the tokenizer uses; NULL: those of the map */
-	PkLayer      *layers;
-	PkWeights     weights;
-	char          name[160]; /* of the file, for messages */
-	char         *path;
-};
+#include "core/model/model_internal.h"
 
 static PkStatus open_image(PkModel *model, const char *path, PkError *err);
 static PkStatus check_tables(PkModel *model, const PkImageHeader *header, PkError *err);
@@ -38,14 +17,7 @@ static PkStatus check_directory(const PkModel *model, PkError *err);
 static PkStatus open_tokenizer(PkModel *model, PkError *err);
 static PkStatus wire(PkModel *model, PkError *err);
 static void     wire_slot(PkModel *model, const PkSlot *slot);
-static PkStatus verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel,
-                             PkError *err);
-static PkStatus bring_in(const PkModel *model, size_t offset, size_t len, PkError *err);
-static bool     is_zero(const unsigned char *bytes, size_t len);
-static PkStatus unreadable(PkError *err);
-static PkStatus verify_failed(const PkModel *model, PkError *err);
 static void     fill_info(const PkImageHeader *header, PkImageInfo *out);
-static PkStatus cancelled(PkError *err);
 
 PkStatus
 pk_model_open(const char *image_path, PkModel **out, PkError *err)
@@ -84,41 +56,15 @@ open_image(PkModel *model, const char *path, PkError *err)
 
 	const PkImageHeader *header = model->map.data;
 
-	PK_FORWARD(bring_in(model, 0, sizeof(*header), err));
+	PK_FORWARD(pk_model_bring_in(model, 0, sizeof(*header), err));
 	PK_FORWARD(pk_image_check_header(header, model->map.size, model->name, err));
 	model->config = header->config;
 	model->weights_hash = header->weights_hash;
 	fill_info(header, &model->info);
 	PK_FORWARD(check_tables(model, header, err));
 	PK_FORWARD(open_tokenizer(model, err));
-	return wire(model, err);
-}
-
-PkStatus
-pk_model_guard(PkModel *model, PkError *err)
-{
-	size_t       size = model->layout.tokenizer_size;
-	PkTokenizer *tokenizer;
-	void        *tables;
-
-	if (model->tables != NULL)
-		return PK_OK;
-	PK_FORWARD(bring_in(model, model->layout.tokenizer_offset, size, err));
-	PK_FORWARD(pk_pages_alloc(size, &tables, err));
-	memcpy(tables, (const char *) model->map.data + model->layout.tokenizer_offset, size);
-
-	PkStatus status = pk_tokenizer_open(tables, size, &tokenizer, err);
-
-	if (status != PK_OK)
-	{
-		pk_pages_free(tables, size);
-		return status;
-	}
-	pk_tokenizer_close(model->tokenizer);
-	model->tokenizer = tokenizer;
-	model->tables = tables;
 	pk_map_guard(&model->map);
-	return PK_OK;
+	return wire(model, err);
 }
 
 PkModel *
@@ -161,7 +107,7 @@ check_tables(PkModel *model, const PkImageHeader *header, PkError *err)
 
 	const char *tables = (const char *) model->map.data + PK_IMAGE_PAGE;
 
-	PK_FORWARD(bring_in(model, 0, layout->weights_offset, err));
+	PK_FORWARD(pk_model_bring_in(model, 0, layout->weights_offset, err));
 	if (!pk_hash_equal(pk_hash128(tables, layout->weights_offset - PK_IMAGE_PAGE),
 	                   header->tables_hash))
 		return pk_error(err, PK_BAD_FILE, "the tables of \"%s\" do not match their checksum",
@@ -313,149 +259,6 @@ pk_model_path(const PkModel *model)
 	return model->path;
 }
 
-PkFileState
-pk_model_file_state(const PkModel *model)
-{
-	PkFileState state = pk_map_state(&model->map, model->path);
-
-	return state == PK_FILE_SAME && pk_map_is_lost(&model->map) ? PK_FILE_OTHER : state;
-}
-
-PkStatus
-pk_model_check_read(const PkModel *model, PkError *err)
-{
-	if (!pk_map_is_lost(&model->map))
-		return PK_OK;
-	pk_error(err, PK_IO, "could not read all of \"%s\" while it was in use", model->name);
-	return unreadable(err);
-}
-
-PkStatus
-pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err)
-{
-	PkHasher *hasher;
-
-	PK_FORWARD(pk_hasher_create(&hasher, err));
-
-	PkStatus status = verify_slots(model, hasher, cancel, err);
-
-	if (status == PK_OK)
-		status = pk_model_check_read(model, err);
-	if (status == PK_OK && !pk_hash_equal(pk_hasher_digest(hasher), model->weights_hash))
-		status = verify_failed(model, err);
-	pk_hasher_destroy(hasher);
-	return status;
-}
-
-static PkStatus
-verify_slots(const PkModel *model, PkHasher *hasher, PkCancel *cancel, PkError *err)
-{
-	const unsigned char *base = model->map.data;
-	size_t               at = model->layout.weights_offset;
-
-	for (size_t i = 0; i < model->layout.n_slots; i++)
-	{
-		const PkSlot *slot = &model->layout.slots[i];
-
-		PK_FORWARD(bring_in(model, at, slot->offset - at, err));
-		if (!is_zero(base + at, slot->offset - at))
-			return verify_failed(model, err);
-		for (size_t k = 0; k < slot->n_pieces; k++)
-		{
-			PkPieceRange piece = pk_slot_piece(slot, k);
-
-			PK_FORWARD(bring_in(model, piece.offset, piece.size, err));
-
-			PkHash128 hash = pk_hash128(base + piece.offset, piece.size);
-
-			pk_hasher_update(hasher, &hash, sizeof(hash));
-			if (pk_cancel_poll(cancel))
-				return cancelled(err);
-		}
-		at = slot->offset + slot->size;
-	}
-	PK_FORWARD(bring_in(model, at, model->layout.size_bytes - at, err));
-	return is_zero(base + at, model->layout.size_bytes - at) ? PK_OK : verify_failed(model, err);
-}
-
-/*
- * Have the system read a part of the map. A bad sector, or a file that was cut, is an error here;
- * touching the page would be SIGBUS, which ends all sessions of the server.
- */
-static PkStatus
-bring_in(const PkModel *model, size_t offset, size_t len, PkError *err)
-{
-#ifdef MADV_POPULATE_READ
-	size_t page = (size_t) sysconf(_SC_PAGESIZE);
-	size_t start = offset / page * page;
-	char  *base = (char *) (uintptr_t) model->map.data;
-
-	while (len > 0 && madvise(base + start, offset + len - start, MADV_POPULATE_READ) != 0)
-	{
-		if (errno == EINTR || errno == EAGAIN)
-			continue;
-		if (errno == EINVAL) /* Linux before 5.14 */
-			return PK_OK;
-		if (errno == ENOMEM)
-			return pk_error_errno(err, errno, "could not read \"%s\"", model->name);
-		pk_error(err, PK_IO, "could not read \"%s\" between bytes %zu and %zu", model->name, offset,
-		         offset + len);
-		return unreadable(err);
-	}
-#else
-	(void) model, (void) offset, (void) len, (void) err;
-#endif
-	return PK_OK;
-}
-
-static PkStatus
-unreadable(PkError *err)
-{
-	return pk_error_hint(err, PK_IO,
-	                     "The disk failed or the file was cut short. Remove the image; it is "
-	                     "built anew when the model is used again.");
-}
-
-static bool
-is_zero(const unsigned char *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (bytes[i] != 0)
-			return false;
-	return true;
-}
-
-static PkStatus
-verify_failed(const PkModel *model, PkError *err)
-{
-	pk_error(err, PK_BAD_FILE, "the weights in \"%s\" do not match their checksum", model->name);
-	return pk_error_hint(err, PK_BAD_FILE,
-	                     "Remove the image; it is built anew when the model is used again.");
-}
-
-PkStatus
-pk_model_warm(const PkModel *model, PkCancel *cancel, PkError *err)
-{
-	char  *base = (char *) (uintptr_t) model->map.data;
-	size_t size = model->map.size;
-
-	for (size_t done = 0; done < size; done += WARM_BYTES)
-	{
-		size_t n = size - done < WARM_BYTES ? size - done : WARM_BYTES;
-
-		if (done % WARM_AHEAD_BYTES == 0) /* advice: refusal costs only speed */
-			(void) madvise(base + done,
-			               size - done < 2 * WARM_AHEAD_BYTES ? size - done : 2 * WARM_AHEAD_BYTES,
-			               MADV_WILLNEED);
-		PK_FORWARD(bring_in(model, done, n, err));
-		for (size_t i = 0; i < n; i += PK_IMAGE_PAGE)
-			(void) *(volatile char *) (base + done + i);
-		if (pk_cancel_poll(cancel))
-			return cancelled(err);
-	}
-	return pk_model_check_read(model, err);
-}
-
 PkStatus
 pk_image_peek(const char *image_path, PkImageInfo *out, PkError *err)
 {
@@ -488,10 +291,4 @@ fill_info(const PkImageHeader *header, PkImageInfo *out)
 		.weight_bytes = header->weight_bytes,
 	};
 	memcpy(out->unicode_version, header->unicode_version, sizeof(out->unicode_version));
-}
-
-static PkStatus
-cancelled(PkError *err)
-{
-	return pk_error(err, PK_CANCELLED, "reading the image was cancelled");
 }

@@ -67,11 +67,11 @@ typedef struct PkImageInfo
 PkStatus pk_model_open(const char *image_path, PkModel **out, PkError *err);
 
 /*
- * For who computes (engines call it): what can't be read from the map will be zeros, not SIGBUS,
- * and pk_model_check_read() tells (see mapguard.h). So that nothing but numbers is read from there,
- * the tokenizer's tables (some MB) are copied; what pk_model_tokenizer() gave before is gone.
+ * For who computes (engines call it): what can't be read from the map any more will be zeros, and
+ * pk_model_check_read() tells (see mapguard.h). So that nothing but numbers is read from there, the
+ * tokenizer's tables (some MB) are copied; what pk_model_tokenizer() gave before is gone.
  */
-PkStatus pk_model_guard(PkModel *model, PkError *err);
+PkStatus pk_model_prepare(PkModel *model, PkError *err);
 PkModel *pk_model_ref(PkModel *model);
 void     pk_model_release(PkModel *model); /* NULL is allowed */
 
@@ -88,10 +88,19 @@ const char        *pk_model_path(const PkModel *model);
 PkFileState        pk_model_file_state(const PkModel *model);
 
 /*
- * PK_IO if something could not be read since the model was guarded: what was computed before this
+ * PK_IO if something could not be read since the model was opened: what was computed before this
  * call may be void.
  */
 PkStatus pk_model_check_read(const PkModel *model, PkError *err);
+
+/*
+ * Run read(arg), which uses the model's tokenizer; PK_IO if its tables could not be read any more.
+ * What read() may do: see pk_map_try().
+ */
+PkStatus pk_model_read(const PkModel *model, void (*read)(void *arg), void *arg, PkError *err);
+/* pk_tokenizer_encode() so. */
+PkStatus pk_model_encode(const PkModel *model, const char *text, size_t len, PkTokens *tokens,
+                         PkCancel *cancel, PkError *err);
 
 /* Read all weights and compare with the checksum in the header. PK_BAD_FILE when they differ. */
 PkStatus pk_model_verify(const PkModel *model, PkCancel *cancel, PkError *err);

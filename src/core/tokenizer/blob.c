@@ -209,6 +209,7 @@ static void
 attach(PkTokenizer *tokenizer, const char *blob)
 {
 	tokenizer->n_ids = tokenizer->header->n_ids;
+	tokenizer->max_piece_len = tokenizer->header->max_piece_len;
 	tokenizer->spell_offsets = section_data(blob, PK_SECTION_SPELL_OFFSETS);
 	tokenizer->spell_text = section_data(blob, PK_SECTION_SPELL_TEXT);
 	tokenizer->piece_offsets = section_data(blob, PK_SECTION_PIECE_OFFSETS);

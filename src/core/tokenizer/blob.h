@@ -183,6 +183,7 @@ struct PkTokenizer
 {
 	const PkBlobHeader *header;
 	size_t              n_ids;
+	size_t              max_piece_len;
 	const uint32_t     *spell_offsets, *piece_offsets, *word_offsets;
 	const char         *spell_text, *piece_text, *word_text;
 	const uint8_t      *flags;

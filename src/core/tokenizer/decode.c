@@ -24,7 +24,7 @@ size_t
 pk_tokenizer_max_piece(const PkTokenizer *tokenizer)
 {
 	/* each byte, the joining space, and what was pending may become a replacement */
-	return ((size_t) tokenizer->header->max_piece_len + 1 + MAX_PENDING) * REPLACEMENT_LEN;
+	return ((size_t) tokenizer->max_piece_len + 1 + MAX_PENDING) * REPLACEMENT_LEN;
 }
 
 void

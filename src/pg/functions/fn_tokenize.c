@@ -16,13 +16,25 @@
 #include "pg/callargs.h"
 #include "pg/functions/records.h"
 #include "pg/modelcache.h"
+#include "pg/pg_error.h"
 
 /* Ids between two looks at interrupts: well below a millisecond. */
 #define IDS_PER_CHECK 1024
 
 #define N_TOKEN_FIELDS 5
 
-static text      *token_text(const PkTokenizer *tokenizer, int32 id);
+/* Arguments and result of pk_decode_push(). */
+typedef struct Push
+{
+	PkDecodeStream *stream;
+	int32           id;
+	char           *out;
+	size_t          len;
+} Push;
+
+static text      *token_text(const PkModel *model, int32 id);
+static size_t     push_token(const PkModel *model, PkDecodeStream *stream, int32 id, char *out);
+static void       run_push(void *arg);
 static ArrayType *detokenize_array(FunctionCallInfo fcinfo);
 static void       check_ids(const PkTokenizer *tokenizer, const int32 *ids, int n);
 
@@ -111,7 +123,7 @@ polyko_tokens(PG_FUNCTION_ARGS)
 
 	for (size_t i = 0; i < tokens->n; i++)
 	{
-		text *token = token_text(pk_model_tokenizer(input.model), tokens->ids[i]);
+		text *token = token_text(input.model, tokens->ids[i]);
 		Datum fields[N_TOKEN_FIELDS] = {
 			Int32GetDatum((int32) (i + 1)), Int32GetDatum(tokens->ids[i]), PointerGetDatum(token),
 			Int32GetDatum((int32) tokens->starts[i]), Int32GetDatum((int32) tokens->ends[i])};
@@ -128,18 +140,38 @@ polyko_tokens(PG_FUNCTION_ARGS)
 
 /* What one token stands for; part of a character, and byte 0, is U+FFFD. */
 static text *
-token_text(const PkTokenizer *tokenizer, int32 id)
+token_text(const PkModel *model, int32 id)
 {
-	PkDecodeStream stream;
-	size_t         max = pk_tokenizer_max_piece(tokenizer);
-	text          *out = palloc(VARHDRSZ + 2 * max);
-	size_t         len;
+	const PkTokenizer *tokenizer = pk_model_tokenizer(model);
+	size_t             max = pk_tokenizer_max_piece(tokenizer);
+	text              *out = palloc(VARHDRSZ + 2 * max);
+	PkDecodeStream     stream;
+	size_t             len;
 
 	pk_decode_init(&stream, tokenizer, false);
-	len = pk_decode_push(&stream, id, VARDATA(out));
+	len = push_token(model, &stream, id, VARDATA(out));
 	len += pk_decode_finish(&stream, VARDATA(out) + len);
 	SET_VARSIZE(out, VARHDRSZ + len);
 	return out;
+}
+
+/* As pk_decode_push(), where the tables may be gone. */
+static size_t
+push_token(const PkModel *model, PkDecodeStream *stream, int32 id, char *out)
+{
+	Push    push = {.stream = stream, .id = id, .out = out};
+	PkError err = {0};
+
+	pkpg_check(pk_model_read(model, run_push, &push, &err), &err);
+	return push.len;
+}
+
+static void
+run_push(void *arg)
+{
+	Push *push = arg;
+
+	push->len = pk_decode_push(push->stream, push->id, push->out);
 }
 
 Datum
@@ -169,7 +201,7 @@ polyko_detokenize(PG_FUNCTION_ARGS)
 		if (i % IDS_PER_CHECK == 0)
 			CHECK_FOR_INTERRUPTS();
 		enlargeStringInfo(&decoded, max);
-		decoded.len += (int) pk_decode_push(&stream, ids[i], decoded.data + decoded.len);
+		decoded.len += (int) push_token(model, &stream, ids[i], decoded.data + decoded.len);
 	}
 	enlargeStringInfo(&decoded, max);
 	decoded.len += (int) pk_decode_finish(&stream, decoded.data + decoded.len);

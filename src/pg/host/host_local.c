@@ -7,7 +7,7 @@
  * no such message, in background workers, the transaction's end does it. Its KV cache and scratch
  * memory stay for the next message, which saves the kernel from clearing them again, and are given
  * back after a second without one, so a session that waits, also inside a transaction, holds
- * nothing but what an open stream needs.
+ * nothing but what an open stream needs and the tokenizer tables of its models (some MB each).
  *
  * The tier of kernels is fixed by the first engine of the process; other settings count from the
  * next engine on, which is made when they differ and no request is alive.
@@ -16,6 +16,7 @@
 
 #include <signal.h>
 
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
@@ -32,13 +33,17 @@
 
 typedef struct Local
 {
-	PkRequest *request;
-	uint64     steps_before, step_rows_before; /* when it began */
+	dlist_node     node;
+	PkRequest     *request; /* NULL: it has failed */
+	const PkModel *model;
+	PkError        error;
+	uint64         steps_before, step_rows_before; /* when it began */
 } Local;
 
 static PkEngine      *engine = NULL;
 static PkEngineConfig engine_config;
-static size_t         n_alive = 0; /* requests of the engine */
+static dlist_head     locals = DLIST_STATIC_INIT(locals);
+static size_t         n_alive = 0; /* of them */
 static uint64         n_steps = 0; /* of all engines of this process */
 static uint64         n_step_rows = 0;
 static bool           is_release_planned = false;
@@ -50,6 +55,7 @@ static volatile sig_atomic_t is_resting = false;
 static void   begin(const PkpgAsk *ask, void **out);
 static void   free_request(void *request);
 static void   step(void);
+static bool   fail_unreadable(void);
 static bool   is_done(const void *request);
 static bool   has_failed(const void *request);
 static void   check(const void *request);
@@ -80,16 +86,21 @@ begin(const PkpgAsk *ask, void **out)
 	engine_want(spec.model);
 	spec.cache_key = ask->role;
 	pkpg_check(pk_engine_submit(engine, &spec, &local->request, &err), &err);
+	local->model = spec.model;
 	local->steps_before = n_steps;
 	local->step_rows_before = n_step_rows;
 	*out = local;
+	dlist_push_tail(&locals, &local->node);
 	n_alive++;
 }
 
 static void
 free_request(void *request)
 {
-	pk_request_free(((Local *) request)->request);
+	Local *local = request;
+
+	dlist_delete(&local->node);
+	pk_request_free(local->request);
 	n_alive--;
 	/* a stream that is closed by a message without a request: nothing else gives its memory back */
 	if (n_alive == 0 && !is_release_planned)
@@ -102,33 +113,61 @@ step(void)
 	size_t   n = n_running();
 	PkCancel cancel;
 	PkError  err = {0};
+	PkStatus status;
 
 	CHECK_FOR_INTERRUPTS();
 	plan_release();
 	pkpg_cancel_init(&cancel);
-	pkpg_check(pk_engine_step(engine, &cancel, &err), &err);
+	status = pk_engine_step(engine, &cancel, &err);
+	if (status == PK_IO && fail_unreadable())
+		return;
+	pkpg_check(status, &err);
 	n_steps++;
 	n_step_rows += n;
+}
+
+/* Those whose image can't be read end, and no others. False if there is none. */
+static bool
+fail_unreadable(void)
+{
+	bool       is_any = false;
+	dlist_iter it;
+
+	dlist_foreach(it, &locals)
+	{
+		Local *local = dlist_container(Local, node, it.cur);
+
+		if (is_done(local) || pk_model_check_read(local->model, &local->error) == PK_OK)
+			continue;
+		pk_request_free(local->request);
+		local->request = NULL;
+		is_any = true;
+	}
+	return is_any;
 }
 
 static bool
 is_done(const void *request)
 {
-	return pk_request_finish(((const Local *) request)->request) != PK_FINISH_NONE;
+	const Local *local = request;
+
+	return local->request == NULL || pk_request_finish(local->request) != PK_FINISH_NONE;
 }
 
-/* A step that fails raises its error at once. */
+/* Any other error of a step is raised at once. */
 static bool
 has_failed(const void *request)
 {
-	(void) request;
-	return false;
+	return ((const Local *) request)->request == NULL;
 }
 
 static void
 check(const void *request)
 {
-	(void) request;
+	const Local *local = request;
+
+	if (local->request == NULL)
+		pkpg_raise(local->error.status, &local->error);
 }
 
 static void
@@ -157,7 +196,7 @@ piece(void *request, size_t i, PkPiece *out)
 {
 	const PkRequest *asked = ((Local *) request)->request;
 
-	if (i >= pk_request_n_pieces(asked))
+	if (asked == NULL || i >= pk_request_n_pieces(asked))
 		return false;
 	*out = pk_request_piece(asked, i);
 	return true;

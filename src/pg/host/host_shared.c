@@ -469,7 +469,8 @@ finish(Remote *remote)
 	n_open--;
 }
 
-/* What came is of no use: the engine, which may be computing it still, is told. */
+/* What came is of no use: the engine, which may be computing it still, is told if there is memory
+ * for that. */
 static void
 fail(Remote *remote, PkStatus status, const char *text)
 {

@@ -64,6 +64,7 @@ test_cut(void)
 
 	open_map(&map);
 	pk_map_guard(&map);
+	pk_map_allow_zeros(&map);
 	ok(sum(&map, 0, N_PAGES) == N_PAGES * page && !pk_map_is_lost(&map), "a whole file is read");
 	cut(10);
 	ok(!pk_map_is_lost(&map), "a cut file is not lost before it is read");
@@ -73,6 +74,7 @@ test_cut(void)
 
 	open_map(&other);
 	pk_map_guard(&other);
+	pk_map_allow_zeros(&other);
 	ok(sum(&other, 0, N_PAGES) == N_PAGES * page && !pk_map_is_lost(&other),
 	   "another map of the same file is whole");
 	pk_map_unguard(&map);
@@ -81,6 +83,45 @@ test_cut(void)
 	ok(sum(&other, 3, 1) == 0 && pk_map_is_lost(&other), "and guarded when the first one is gone");
 	pk_map_unguard(&other);
 	pk_map_close(&other);
+}
+
+typedef struct Trial
+{
+	const PkMapping *map;
+	size_t           first, n;
+	size_t           sum;
+	bool             has_ended;
+} Trial;
+
+static void
+try_sum(void *arg)
+{
+	Trial *trial = arg;
+
+	trial->sum = sum(trial->map, trial->first, trial->n);
+	trial->has_ended = true;
+}
+
+static void
+test_try(void)
+{
+	PkMapping map;
+	sigset_t  mask;
+	Trial     whole = {.map = &map, .n = N_PAGES}, left = {.map = &map, .n = 10}, lost = whole;
+
+	open_map(&map);
+	pk_map_guard(&map);
+	ok(pk_map_try(try_sum, &whole) && whole.sum == N_PAGES * page, "a whole file is read");
+	cut(10);
+	ok(pk_map_try(try_sum, &left) && left.sum == 10 * page && !pk_map_is_lost(&map),
+	   "and what is left of one");
+	for (int i = 1; i <= 3; i++)
+		ok(!pk_map_try(try_sum, &lost) && !lost.has_ended && pk_map_is_lost(&map),
+		   "what was cut off ends the reading, time %d", i);
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	ok(sigismember(&mask, SIGBUS) == 0, "the signal is not left blocked");
+	pk_map_unguard(&map);
+	pk_map_close(&map);
 }
 
 typedef struct Reading
@@ -112,6 +153,7 @@ test_pool(void)
 		exit(2);
 	open_map(&map);
 	pk_map_guard(&map);
+	pk_map_allow_zeros(&map);
 	cut(5);
 	ok(pk_pool_run(pool, read_tile, &reading, N_PAGES, &cancel) == PK_OK, "a pool reads on");
 	for (size_t i = 0; i < N_PAGES; i++)
@@ -138,6 +180,27 @@ static void
 read_after_unguard(PkMapping *map)
 {
 	pk_map_unguard(map);
+	(void) sum(map, 20, 1);
+}
+
+/* Without zeros, and not within pk_map_try(). */
+static void
+read_guarded(PkMapping *map)
+{
+	map->may_be_zeros = false;
+	(void) sum(map, 20, 1);
+}
+
+/* Another library takes the signal; the next guard takes it back. */
+static void
+take_back(PkMapping *map)
+{
+	PkMapping other;
+
+	signal(SIGBUS, SIG_DFL);
+	open_map(&other);
+	pk_map_guard(&other);
+	cut(1);
 	(void) sum(map, 20, 1);
 }
 
@@ -171,6 +234,7 @@ fate(void (*act)(PkMapping *map), void (*handler)(int))
 		signal(SIGBUS, handler);
 		open_map(&map);
 		pk_map_guard(&map);
+		pk_map_allow_zeros(&map);
 		cut(1);
 		act(&map);
 		_exit(0);
@@ -198,7 +262,10 @@ test_elsewhere(void)
 {
 	ok(was_killed(fate(read_elsewhere, SIG_DFL)), "where there is no guard it is SIGBUS as ever");
 	ok(was_killed(fate(read_after_unguard, SIG_DFL)), "and after the guard");
+	ok(was_killed(fate(read_guarded, SIG_DFL)), "and where zeros are not allowed");
 	ok(was_killed(fate(send_signal, SIG_DFL)), "and when somebody sends it");
+	ok(fate(send_signal, SIG_IGN) == 0, "but for a process that ignores it");
+	ok(fate(take_back, SIG_DFL) == 0, "a guard that another library undid is taken back");
 	ok(was_handled(fate(read_elsewhere, on_other)), "a handler that was there gets it");
 	ok(was_handled(fate(send_signal, on_other)), "and what is sent");
 }
@@ -218,6 +285,7 @@ main(void)
 	close(fd);
 	test_elsewhere();
 	test_cut();
+	test_try();
 	test_pool();
 	unlink(path);
 	return done_testing();

@@ -78,8 +78,8 @@ tables_stay(void)
 	PkModel *model = golden_model_in_place(DIR, PK_QUANT_Q8);
 	PkError  err;
 
-	must(pk_model_guard(model, &err), &err);
-	must(pk_model_guard(model, &err), &err);
+	must(pk_model_prepare(model, &err), &err);
+	must(pk_model_prepare(model, &err), &err);
 	if (truncate(pk_model_path(model), 0) != 0)
 		exit(2);
 
@@ -90,11 +90,32 @@ tables_stay(void)
 	must(pk_tokenizer_decode(pk_model_tokenizer(model), tokens.ids, tokens.n, false, &text, &len,
 	                         &err),
 	     &err);
-	is_str(text, "이 영화는 정말", "a guarded model needs no file for its tokenizer");
+	is_str(text, "이 영화는 정말", "a model that is computed with needs no file for its tokenizer");
 	ok(pk_model_check_read(model, &err) == PK_OK, "nothing of the file was read for it");
 	ok(pk_model_verify(model, NULL, &err) == PK_IO, "verifying it says so");
 	ok(pk_model_warm(model, NULL, &err) == PK_IO, "and warming");
 	free(text);
+	pk_tokens_free(&tokens);
+	golden_remove(model);
+	pk_model_release(model);
+}
+
+/* Who only reads and writes text has the tables of the map. */
+static void
+tables_are_lost(void)
+{
+	PkModel *model = golden_model_in_place(DIR, PK_QUANT_Q8);
+	PkTokens tokens = {0};
+	PkError  err = {0};
+
+	if (truncate(pk_model_path(model), 0) != 0)
+		exit(2);
+	for (int i = 0; i < 2; i++)
+		ok(pk_model_encode(model, "이 영화는", strlen("이 영화는"), &tokens, NULL, &err) == PK_IO &&
+		       strstr(err.text, "\"image\"") != NULL,
+		   "a text can't be read any more, time %d", i + 1);
+	ok(pk_model_file_state(model) == PK_FILE_OTHER, "the file is another one");
+	ok(pk_model_verify(model, NULL, &err) == PK_IO, "verifying it says so");
 	pk_tokens_free(&tokens);
 	golden_remove(model);
 	pk_model_release(model);
@@ -106,5 +127,6 @@ main(void)
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
 		cut_at_work(kept[i]);
 	tables_stay();
+	tables_are_lost();
 	return done_testing();
 }
