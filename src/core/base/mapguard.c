@@ -31,6 +31,7 @@ static uintptr_t        page_size;
 static struct sigaction before;
 
 static void       take_signal(void);
+static void       unblock(void);
 static void       on_sigbus(int number, siginfo_t *info, void *context);
 static PkMapping *guarded_at(uintptr_t address);
 static bool       make_zeros(PkMapping *mapping, uintptr_t address);
@@ -44,12 +45,11 @@ pk_map_guard(PkMapping *mapping)
 	guarded = mapping;
 }
 
-/* Again and again, as others may have taken it. SA_NODEFER: a jump leaves the mask as it is. */
+/* Again and again, as others may have taken it. */
 static void
 take_signal(void)
 {
-	struct sigaction action = {.sa_sigaction = on_sigbus,
-	                           .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 	struct sigaction now;
 
 	page_size = (uintptr_t) sysconf(_SC_PAGESIZE);
@@ -80,15 +80,28 @@ pk_map_try(void (*read)(void *arg), void *arg)
 {
 	Try here = {.thread = pthread_self()};
 
+	/* without the mask: that would be a system call each time */
 	if (sigsetjmp(here.way_out, 0) != 0)
 	{
 		trying = NULL;
+		unblock();
 		return false;
 	}
 	trying = &here;
 	read(arg);
 	trying = NULL;
 	return true;
+}
+
+/* What the handler left blocked as it did not return. */
+static void
+unblock(void)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
 }
 
 bool
