@@ -4,11 +4,10 @@
  *
  * A page that the disk refuses, or that a file lost when it was cut, is SIGBUS for whoever reads it
  * from a map, and in a backend that ends all sessions of the server. For a guarded mapping there
- * are two ways out, and both mark it as lost:
- *
- *    pk_map_try()          ends what was reading. For offsets that were checked once.
- *    pk_map_allow_zeros()  the page, and all behind it, become zeros; what was computed from them
- * is void. For data that any bytes are good for, such as weights, and for many threads.
+ * are two ways out, and both mark it as lost. pk_map_try() ends what was reading: for offsets that
+ * were checked once. After pk_map_allow_zeros() the page, and all behind it, become zeros, and what
+ * was computed from them is void: for data that any bytes are good for, such as weights, and for
+ * many threads.
  */
 #ifndef PK_MAPGUARD_H
 #define PK_MAPGUARD_H

@@ -1,13 +1,13 @@
 /*
  * amx_column.h
- *    A stretch of groups of one block of 16 rows times up to 32 tokens, on AMX tiles: steps in
- * which some sequences are decoded together.
+ *    A stretch of groups of one block of 16 rows times up to 32 tokens, on AMX tiles.
  *
- * Such a step is bound by memory, so each line of weights is read once, in the order of the file,
- * and asked for 4 kB before. Weights of q8 are the second operand of tdpbsud as they lie there; the
- * offset with which they are stored is taken back with the sum of the activations, as vnni does it.
- * Those of q4 are widened two groups ahead, as tiles are not loaded from stores that are under way.
- * The float part of a group is that of gemm.h, and runs beside the products of the next.
+ * Steps in which some sequences are decoded together are bound by memory, so each line of weights
+ * is read once, in the order of the file, and asked for 4 kB before. Weights of q8 are the second
+ * operand of tdpbsud as they lie there; the offset with which they are stored is taken back with
+ * the sum of the activations, as vnni does it. Those of q4 are widened two groups ahead, as tiles
+ * are not loaded from stores that are under way. The float part of a group is that of gemm.h, and
+ * runs beside the products of the next.
  *
  * It is done for 8, 16, 24 or 32 tokens, whose numbers stay in registers as far as these go; what
  * it makes of tokens that there are not is never looked at.
@@ -49,21 +49,14 @@ pk_amx_column_ahead(const uint8_t *w, size_t first, size_t end)
 		__builtin_prefetch(w + PK_AMX_AHEAD + i * PK_AMX_BYTES, 0, 2);
 }
 
-PK_TARGET_VNNI PK_INLINE void
-pk_amx_column_scales(const uint8_t *w, bool is_q8, PkV16 *out)
-{
-	*out = is_q8 ? (PkV16) _mm512_loadu_ps((const void *) w)
-	             : (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256((const void *) w));
-}
-
 /* The float part of group j, which is at w, for tokens [begin, end). */
 PK_TARGET_VNNI PK_INLINE void
 pk_amx_column_floats(const PkAmxColumn *c, const uint8_t *w, size_t j, size_t begin, size_t end,
                      bool is_q8, PkV16 *y)
 {
-	PkV16 w_scale;
+	PkV16 w_scale = is_q8 ? (PkV16) _mm512_loadu_ps((const void *) w)
+	                      : (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256((const void *) w));
 
-	pk_amx_column_scales(w, is_q8, &w_scale);
 #pragma GCC unroll 32
 	for (size_t t = begin; t < end; t++)
 	{
@@ -74,6 +67,19 @@ pk_amx_column_floats(const PkAmxColumn *c, const uint8_t *w, size_t j, size_t be
 		y[t] += __builtin_convertvector(dot, PkV16) * w_scale *
 		        (PkV16) _mm512_set1_ps(c->meta[t].scale[j]);
 	}
+}
+
+/* The sums of the last group, which is at w, leave; y is complete. */
+PK_TARGET_VNNI PK_INLINE void
+pk_amx_column_end(PkAmxColumn *c, const uint8_t *w, size_t n, bool is_q8, PkV16 *y)
+{
+	const size_t dots_stride = sizeof(c->dots[0]);
+
+	PK_AMX_STORE(0, &c->dots[0], dots_stride);
+	if (n > PK_AMX_ROWS)
+		PK_AMX_STORE(1, &c->dots[PK_AMX_ROWS], dots_stride);
+	pk_amx_column_floats(c, w, c->n_groups - 1, 0, n, is_q8, y);
+	memcpy(c->y, y, n * sizeof(y[0]));
 }
 
 /* Sums of a group begin, those of the group before leave: see amx_tile.h. half: 0 or 1. */
@@ -127,11 +133,7 @@ pk_amx_column_q8(PkAmxColumn *c, size_t n)
 		q += PK_Q8_GROUP;
 		other += PK_Q8_GROUP;
 	}
-	PK_AMX_STORE(0, &c->dots[0], dots_stride);
-	if (has_second)
-		PK_AMX_STORE(1, &c->dots[PK_AMX_ROWS], dots_stride);
-	pk_amx_column_floats(c, w - PK_Q8_GROUP_BYTES, c->n_groups - 1, 0, n, true, y);
-	memcpy(c->y, y, n * sizeof(y[0]));
+	pk_amx_column_end(c, w - PK_Q8_GROUP_BYTES, n, true, y);
 }
 
 PK_TARGET_VNNI PK_INLINE void
@@ -168,11 +170,7 @@ pk_amx_column_q4(PkAmxColumn *c, size_t n)
 		q += PK_Q4_GROUP;
 		other += PK_Q4_GROUP;
 	}
-	PK_AMX_STORE(0, &c->dots[0], dots_stride);
-	if (has_second)
-		PK_AMX_STORE(1, &c->dots[PK_AMX_ROWS], dots_stride);
-	pk_amx_column_floats(c, w - PK_Q4_GROUP_BYTES, c->n_groups - 1, 0, n, false, y);
-	memcpy(c->y, y, n * sizeof(y[0]));
+	pk_amx_column_end(c, w - PK_Q4_GROUP_BYTES, n, false, y);
 }
 
 #undef PK_AMX_COLUMN_START

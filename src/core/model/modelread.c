@@ -21,7 +21,7 @@ typedef struct Encode
 	const PkTokenizer *tokenizer;
 	const char        *text;
 	size_t             len;
-	PkTokens          *tokens;
+	PkTokens           tokens;
 	PkCancel          *cancel;
 	PkError           *err;
 	PkStatus           status;
@@ -104,9 +104,12 @@ PkStatus
 pk_model_encode(const PkModel *model, const char *text, size_t len, PkTokens *tokens,
                 PkCancel *cancel, PkError *err)
 {
-	Encode encode = {model->tokenizer, text, len, tokens, cancel, err, PK_OK};
+	Encode encode = {model->tokenizer, text, len, *tokens, cancel, err, PK_OK};
 
+	/* arrays that a jump may leave half changed are given up */
+	*tokens = (PkTokens){.want_offsets = tokens->want_offsets};
 	PK_FORWARD(pk_model_read(model, run_encode, &encode, err));
+	*tokens = encode.tokens;
 	return encode.status;
 }
 
@@ -116,7 +119,7 @@ run_encode(void *arg)
 	Encode *encode = arg;
 
 	encode->status = pk_tokenizer_encode(encode->tokenizer, encode->text, encode->len,
-	                                     encode->tokens, encode->cancel, encode->err);
+	                                     &encode->tokens, encode->cancel, encode->err);
 }
 
 PkStatus

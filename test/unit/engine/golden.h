@@ -74,6 +74,17 @@ golden_model(const char *dir, PkQuant quant)
 	return model;
 }
 
+__attribute__((unused)) static PkTokens
+golden_encode(const PkModel *model, const char *text)
+{
+	PkTokens tokens = {0};
+	PkError  err;
+
+	must(pk_tokenizer_encode(pk_model_tokenizer(model), text, strlen(text), &tokens, NULL, &err),
+	     &err);
+	return tokens;
+}
+
 __attribute__((unused)) static PkEngine *
 golden_engine(const char *kernels, size_t n_threads, size_t chunk, size_t kv_bytes)
 {

@@ -54,17 +54,6 @@ generate_spec(PkModel *model, const PkTokens *prompt, int32_t max_tokens)
 	                       .sample = golden_greedy()};
 }
 
-static PkTokens
-encode(PkModel *model, const char *text)
-{
-	PkTokens tokens = {0};
-	PkError  err;
-
-	must(pk_tokenizer_encode(pk_model_tokenizer(model), text, strlen(text), &tokens, NULL, &err),
-	     &err);
-	return tokens;
-}
-
 static char *
 text_of(const PkRequest *request)
 {
@@ -78,7 +67,7 @@ static void
 test_ends(void)
 {
 	PkEngine     *engine = golden_engine(NULL, 2, 0, KV_BYTES);
-	PkTokens      prompt = encode(small_model, "이 영화는 정말");
+	PkTokens      prompt = golden_encode(small_model, "이 영화는 정말");
 	PkRequestSpec spec = generate_spec(small_model, &prompt, 5);
 	PkRequest    *request = golden_run(engine, &spec);
 
@@ -101,8 +90,8 @@ test_ends(void)
 	pk_request_free(request);
 	pk_tokens_free(&prompt);
 
-	prompt = encode(tiny_model,
-	                "연기의 신인 이도경 할아버지께서 왜이런 허접한 영화에 출연하셨는지 이해불가");
+	prompt = golden_encode(
+		tiny_model, "연기의 신인 이도경 할아버지께서 왜이런 허접한 영화에 출연하셨는지 이해불가");
 	spec = generate_spec(tiny_model, &prompt, 64);
 	request = golden_run(engine, &spec);
 	is_int(pk_request_finish(request), PK_FINISH_STOP, "an end token ends with 'stop'");
@@ -161,7 +150,7 @@ static void
 test_pieces(void)
 {
 	PkEngine   *engine = golden_engine(NULL, 1, 0, KV_BYTES);
-	PkTokens    prompt = encode(small_model, "데이터베이스");
+	PkTokens    prompt = golden_encode(small_model, "데이터베이스");
 	unsigned    seed = 99;
 	size_t      n_bad = 0;
 	size_t      n_stopped = 0;
@@ -244,7 +233,7 @@ static void
 test_cancel(void)
 {
 	PkEngine     *engine = golden_engine(NULL, 2, 0, KV_BYTES);
-	PkTokens      prompt = encode(tiny_model, "이 영화는 정말 처음부터 끝까지");
+	PkTokens      prompt = golden_encode(tiny_model, "이 영화는 정말 처음부터 끝까지");
 	PkRequestSpec spec = generate_spec(tiny_model, &prompt, 40);
 	PkRequestSpec embed = spec;
 	unsigned      seed = 5;
@@ -322,7 +311,7 @@ static void
 pause_at_random(size_t kv_bytes, const char *name)
 {
 	PkEngine     *engine = golden_engine(NULL, 1, 0, kv_bytes);
-	PkTokens      prompt = encode(small_model, "봄이 되면 꽃이 피고");
+	PkTokens      prompt = golden_encode(small_model, "봄이 되면 꽃이 피고");
 	PkRequestSpec spec = generate_spec(small_model, &prompt, 40);
 	PkRequestSpec embed = spec;
 	PkEngineStats stats;
@@ -451,8 +440,8 @@ static void
 test_two_models(void)
 {
 	PkEngine     *engine = golden_engine(NULL, 2, 0, (size_t) 3 << 20);
-	PkTokens      a = encode(small_model, "오늘은 비가 내려서");
-	PkTokens      b = encode(tiny_model, "오늘은 비가 내려서");
+	PkTokens      a = golden_encode(small_model, "오늘은 비가 내려서");
+	PkTokens      b = golden_encode(tiny_model, "오늘은 비가 내려서");
 	PkRequestSpec spec_a = generate_spec(small_model, &a, 30);
 	PkRequestSpec spec_b = generate_spec(tiny_model, &b, 30);
 	PkRequest    *alone_a = golden_run(engine, &spec_a);
@@ -496,7 +485,7 @@ static void
 test_nothing_left(void)
 {
 	PkEngine     *engine = golden_engine(NULL, 1, 0, KV_BYTES);
-	PkTokens      prompt = encode(small_model, "봄이 되면");
+	PkTokens      prompt = golden_encode(small_model, "봄이 되면");
 	PkRequestSpec spec = generate_spec(small_model, &prompt, 1);
 	size_t        before = 0;
 	long          resident_before = 0;

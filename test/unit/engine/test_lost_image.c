@@ -9,17 +9,6 @@
 
 static const size_t kept[] = {0, 4096, 65536, 200000, 340000};
 
-static PkTokens
-encode(const PkModel *model, const char *text)
-{
-	PkTokens tokens = {0};
-	PkError  err;
-
-	must(pk_tokenizer_encode(pk_model_tokenizer(model), text, strlen(text), &tokens, NULL, &err),
-	     &err);
-	return tokens;
-}
-
 static PkRequest *
 ask(PkEngine *engine, PkModel *model, PkRequestKind kind, const PkTokens *prompt)
 {
@@ -41,7 +30,7 @@ cut_at_work(size_t n)
 {
 	PkModel   *model = golden_model_in_place(DIR, PK_QUANT_Q8);
 	PkEngine  *engine = golden_engine(NULL, 2, 0, KV_BYTES);
-	PkTokens   prompt = encode(model, "이 영화는 정말");
+	PkTokens   prompt = golden_encode(model, "이 영화는 정말");
 	PkRequest *request = ask(engine, model, PK_REQUEST_GENERATE, &prompt);
 	PkError    err = {0};
 	PkStatus   status = PK_OK;
@@ -83,7 +72,7 @@ tables_stay(void)
 	if (truncate(pk_model_path(model), 0) != 0)
 		exit(2);
 
-	PkTokens tokens = encode(model, "이 영화는 정말");
+	PkTokens tokens = golden_encode(model, "이 영화는 정말");
 	char    *text = NULL;
 	size_t   len;
 
