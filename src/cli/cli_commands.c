@@ -211,7 +211,7 @@ cli_command_info(const CliOptions *options)
 
 	pk_hash_to_hex(info->fingerprint, hex);
 	printf("fingerprint: %s\nquantization: %s\nnumerics: %u\nunicode: %s\n", hex,
-	       pk_quant_name(info->quant), (unsigned) info->numerics, info->unicode_version);
+	       pk_quant_name(info->quant), (unsigned) PK_NUMERICS, info->unicode_version);
 	printf("parameters: %llu\nlayers: %u\nhidden_size: %u\nheads: %u\ncontext: %u\n",
 	       (unsigned long long) pk_config_n_parameters(config),
 	       (unsigned) config->num_hidden_layers, (unsigned) config->hidden_size,

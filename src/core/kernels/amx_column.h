@@ -64,8 +64,8 @@ pk_amx_column_floats(const PkAmxColumn *c, const uint8_t *w, size_t j, size_t be
 
 		if (is_q8)
 			dot += (PkI16) _mm512_set1_epi32(c->meta[t].start[j]);
-		y[t] += __builtin_convertvector(dot, PkV16) * w_scale *
-		        (PkV16) _mm512_set1_ps(c->meta[t].scale[j]);
+		y[t] = (PkV16) _mm512_fmadd_ps((__m512) (__builtin_convertvector(dot, PkV16) * w_scale),
+		                               _mm512_set1_ps(c->meta[t].scale[j]), (__m512) y[t]);
 	}
 }
 

@@ -135,12 +135,15 @@ pk_amx_floats(PkAmxChunk *c, const float *scale, const uint8_t *w, size_t begin,
 #pragma GCC unroll 8
 	for (size_t t = begin; t < end; t++)
 	{
-		PkV16 q_scale = (PkV16) _mm512_set1_ps(scale[t * PK_LANES]);
+		__m512 q_scale = _mm512_set1_ps(scale[t * PK_LANES]);
 
 #pragma GCC unroll 2
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-			c->y[t][b] =
-				c->y[t][b] + __builtin_convertvector(c->dots[t][b], PkV16) * w_scale[b] * q_scale;
+		{
+			PkV16 dot = __builtin_convertvector(c->dots[t][b], PkV16) * w_scale[b];
+
+			c->y[t][b] = (PkV16) _mm512_fmadd_ps((__m512) dot, q_scale, (__m512) c->y[t][b]);
+		}
 	}
 }
 

@@ -36,9 +36,24 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return sum;
 }
 
+PK_INLINE PkV16
+mul_add16(PkV16 a, PkV16 b, PkV16 sum)
+{
+	float32x4_t a_parts[4], b_parts[4], sums[4];
+
+	memcpy(a_parts, &a, sizeof(a));
+	memcpy(b_parts, &b, sizeof(b));
+	memcpy(sums, &sum, sizeof(sum));
+	for (size_t i = 0; i < 4; i++)
+		sums[i] = vfmaq_f32(sums[i], a_parts[i], b_parts[i]);
+	memcpy(&sum, sums, sizeof(sum));
+	return sum;
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_MUL_ADD mul_add16
 #define PK_WRAP_NARROW pk_narrow
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
@@ -72,9 +87,10 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 #define TARGET
 
 #define TOKENS 2 /* two: 32 registers of 4 lanes */
-#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q8(g, block, row, t, n) \
+	pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16)
 #define TILE_Q4(g, block, row, t, n) \
-	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16, load16_f16)
 
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)

@@ -231,7 +231,7 @@ pk_body_value_rest(const PkAttend *a, size_t query, size_t d0, const float *scor
 /* n queries from first on. */
 PK_INLINE void
 pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkLoad16Fn load16,
-                 PkLoad1Fn load1, PkFmaFn fma)
+                 PkLoad1Fn load1, PkFmaFn fma, PkMulAddFn mul_add)
 {
 	float  most[PK_ATTEND_QUERIES], inverse[PK_ATTEND_QUERIES];
 	size_t d = 0;
@@ -244,7 +244,7 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 
 		for (size_t k = 0; k < a->n_keys + first + i; k += PK_LANES)
 		{
-			PkV16 p = pk_v_exp(pk_v_load(scores + k) - most[i]);
+			PkV16 p = pk_v_exp(pk_v_load(scores + k) - most[i], mul_add);
 
 			pk_v_store(scores + k, p);
 			total = total + p;
@@ -263,19 +263,19 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 /* at_once: 1 or PK_ATTEND_QUERIES, what the registers of the tier hold sums for. */
 PK_INLINE void
 pk_body_attend(const PkAttend *a, size_t at_once, size_t item_bytes, PkLoad16Fn load16,
-               PkLoad1Fn load1, PkFmaFn fma)
+               PkLoad1Fn load1, PkFmaFn fma, PkMulAddFn mul_add)
 {
 	size_t i = 0;
 
 	for (; at_once > 1 && i + PK_ATTEND_QUERIES <= a->n_queries; i += PK_ATTEND_QUERIES)
-		pk_body_attend_n(a, i, PK_ATTEND_QUERIES, item_bytes, load16, load1, fma);
+		pk_body_attend_n(a, i, PK_ATTEND_QUERIES, item_bytes, load16, load1, fma, mul_add);
 	if (at_once > 1 && i + PK_ATTEND_QUERIES / 2 <= a->n_queries)
 	{
-		pk_body_attend_n(a, i, PK_ATTEND_QUERIES / 2, item_bytes, load16, load1, fma);
+		pk_body_attend_n(a, i, PK_ATTEND_QUERIES / 2, item_bytes, load16, load1, fma, mul_add);
 		i += PK_ATTEND_QUERIES / 2;
 	}
 	for (; i < a->n_queries; i++)
-		pk_body_attend_n(a, i, 1, item_bytes, load16, load1, fma);
+		pk_body_attend_n(a, i, 1, item_bytes, load16, load1, fma, mul_add);
 }
 
 #endif

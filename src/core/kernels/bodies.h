@@ -36,6 +36,8 @@ typedef int32_t PkIPart __attribute__((vector_size(PK_PART_BYTES)));
 
 /* 16 integers in [-128, 127] as bytes. */
 typedef void (*PkNarrowFn)(int8_t *out, PkI16 v);
+/* a * b + sum in each lane, rounded once. */
+typedef PkV16 (*PkMulAddFn)(PkV16 a, PkV16 b, PkV16 sum);
 
 PK_INLINE PkV16
 pk_v_all(float x)
@@ -172,7 +174,7 @@ pk_v_max(PkV16 v)
  * near the ends are right: below -104 it is 0, above 88.8 infinity; NaN stays NaN.
  */
 PK_INLINE PkV16
-pk_v_exp(PkV16 x)
+pk_v_exp(PkV16 x, PkMulAddFn mul_add)
 {
 	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
 	PkV16       c = pk_v_select(pk_v_less(x, pk_v_all(-104.0f)), pk_v_all(-104.0f), x);
@@ -180,17 +182,18 @@ pk_v_exp(PkV16 x)
 	c = pk_v_select(pk_v_less(pk_v_all(89.0f), c), pk_v_all(89.0f), c);
 	c = pk_v_select(pk_v_equal(x, x), c, pk_v_all(0.0f));
 
-	PkV16 shifted = c * 1.44269504088896341f + magic;
+	PkV16 shifted = mul_add(c, pk_v_all(1.44269504088896341f), magic);
 	PkV16 n = shifted - magic;
 	PkI16 n_int = (PkI16) shifted - (PkI16) magic;
-	PkV16 r = c - n * 0.693359375f - n * -2.12194440e-4f;
-	PkV16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+	PkV16 r = mul_add(n, pk_v_all(2.12194440e-4f), mul_add(n, pk_v_all(-0.693359375f), c));
+	PkV16 p = pk_v_all(1.9875691500e-4f);
 
-	p = p * r + 8.3334519073e-3f;
-	p = p * r + 4.1665795894e-2f;
-	p = p * r + 1.6666665459e-1f;
-	p = p * r + 5.0000001201e-1f;
-	p = p * (r * r) + r + 1.0f;
+	p = mul_add(p, r, pk_v_all(1.3981999507e-3f));
+	p = mul_add(p, r, pk_v_all(8.3334519073e-3f));
+	p = mul_add(p, r, pk_v_all(4.1665795894e-2f));
+	p = mul_add(p, r, pk_v_all(1.6666665459e-1f));
+	p = mul_add(p, r, pk_v_all(5.0000001201e-1f));
+	p = mul_add(p, r * r, r) + 1.0f;
 
 	PkI16 low = n_int >> 1;
 	PkV16 scale_low = (PkV16) ((low + 127) << 23);
@@ -199,66 +202,52 @@ pk_v_exp(PkV16 x)
 	return pk_v_select(pk_v_equal(x, x), p * scale_low * scale_high, x);
 }
 
-/* erf after Cephes erff and erfcf: a polynomial below 1, exp(-x^2) times another beyond. */
-PK_INLINE PkV16
-pk_v_erf(PkV16 x)
-{
-	PkV16 z = x * x;
-	PkV16 small = z * 7.853861353153693e-5f + -8.010193625184903e-4f;
-
-	small = small * z + 5.188327685732524e-3f;
-	small = small * z + -2.685381193529856e-2f;
-	small = small * z + 1.128358514861418e-1f;
-	small = small * z + -3.761262582423300e-1f;
-	small = small * z + 1.128379165726710f;
-	small = small * x;
-
-	PkI16 is_negative = pk_v_less(x, pk_v_all(0.0f));
-	PkV16 a = pk_v_select(is_negative, -x, x);
-
-	a = pk_v_select(pk_v_less(a, pk_v_all(1.0f)), pk_v_all(1.0f), a);
-
-	PkV16 q = 1.0f / a;
-	PkV16 y = q * q;
-	PkV16 near = y * 2.326819970068386e-2f + -1.387039388740657e-1f;
-
-	near = near * y + 3.687424674597105e-1f;
-	near = near * y + -5.824733027278666e-1f;
-	near = near * y + 6.210004621745983e-1f;
-	near = near * y + -4.944515323274145e-1f;
-	near = near * y + 3.404879937665872e-1f;
-	near = near * y + -2.741127028184656e-1f;
-	near = near * y + 5.638259427386472e-1f;
-
-	PkV16 far = y * -1.047766399936249e+1f + 1.297719955372516e+1f;
-
-	far = far * y + -7.495518717768503f;
-	far = far * y + 2.921019019210786f;
-	far = far * y + -1.015265279202700f;
-	far = far * y + 4.218463358204948e-1f;
-	far = far * y + -2.820767439740514e-1f;
-	far = far * y + 5.641895067754075e-1f;
-
-	PkV16 large =
-		1.0f - pk_v_exp(-(a * a)) * q * pk_v_select(pk_v_less(a, pk_v_all(2.0f)), near, far);
-
-	large = pk_v_select(is_negative, -large, large);
-	return pk_v_select(pk_v_less(z, pk_v_all(1.0f)), small,
-	                   pk_v_select(pk_v_equal(x, x), large, x));
-}
+/*
+ * x / 2 (1 + erf(x / sqrt 2)). Over x the second factor's erf is a function of x^2: the Chebyshev
+ * series of degree 15 for |x| <= 5.5, as a polynomial in u = 2 (x / 5.5)^2 - 1, so that no terms
+ * cancel. At 5.5 it gives 1 exactly, and does so beyond. Off by at most 1.3e-7 times max(1, |x|),
+ * what rounding 1 + erf costs; NaN stays NaN.
+ */
+#define PK_GELU_END 5.5f
 
 PK_INLINE PkV16
-pk_v_gelu(PkV16 x)
+pk_v_gelu(PkV16 x, PkMulAddFn mul_add)
 {
-	return 0.5f * x * (1.0f + pk_v_erf(x * 0.70710678118654752f));
+	PkV16 least = pk_v_all(-PK_GELU_END), most = pk_v_all(PK_GELU_END);
+	PkV16 c = pk_v_select(pk_v_less(x, least), least, x);
+
+	c = pk_v_select(pk_v_less(most, c), most, c);
+
+	PkV16 u = mul_add(c, c * (2 / (PK_GELU_END * PK_GELU_END)), pk_v_all(-1.0f));
+	PkV16 p = pk_v_all(-0.000571352635728f);
+
+	p = mul_add(p, u, pk_v_all(0.00131247329411f));
+	p = mul_add(p, u, pk_v_all(-0.000713509227933f));
+	p = mul_add(p, u, pk_v_all(0.00127981300583f));
+	p = mul_add(p, u, pk_v_all(-0.00531740475591f));
+	p = mul_add(p, u, pk_v_all(0.00944713924861f));
+	p = mul_add(p, u, pk_v_all(-0.0133013567081f));
+	p = mul_add(p, u, pk_v_all(0.0203284240275f));
+	p = mul_add(p, u, pk_v_all(-0.0301250480403f));
+	p = mul_add(p, u, pk_v_all(0.0407696138359f));
+	p = mul_add(p, u, pk_v_all(-0.0520723029705f));
+	p = mul_add(p, u, pk_v_all(0.0641344464084f));
+	p = mul_add(p, u, pk_v_all(-0.0775875878031f));
+	p = mul_add(p, u, pk_v_all(0.0954755917808f));
+	p = mul_add(p, u, pk_v_all(-0.128344629337f));
+	p = mul_add(p, u, pk_v_all(0.257103858776f));
+
+	PkV16 half = 0.5f * x;
+
+	return mul_add(half, c * p, half);
 }
 
 /* tanh(u) = 1 - 2 / (exp(2u) + 1) */
 PK_INLINE PkV16
-pk_v_gelu_tanh(PkV16 x)
+pk_v_gelu_tanh(PkV16 x, PkMulAddFn mul_add)
 {
 	PkV16 u = 0.79788456080286536f * (x + 0.044715f * (x * x * x));
-	PkV16 t = 1.0f - 2.0f / (pk_v_exp(u + u) + 1.0f);
+	PkV16 t = 1.0f - 2.0f / (pk_v_exp(u + u, mul_add) + 1.0f);
 
 	return 0.5f * x * (1.0f + t);
 }
@@ -287,15 +276,16 @@ pk_v_store_n(float *p, PkV16 v, size_t n)
 }
 
 PK_INLINE void
-pk_body_gelu(float *x, size_t n)
+pk_body_gelu(float *x, size_t n, PkMulAddFn mul_add)
 {
-	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu(pk_v_load_n(x + i, n_here, 0.0f)), n_here););
+	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu(pk_v_load_n(x + i, n_here, 0.0f), mul_add), n_here););
 }
 
 PK_INLINE void
-pk_body_gelu_tanh(float *x, size_t n)
+pk_body_gelu_tanh(float *x, size_t n, PkMulAddFn mul_add)
 {
-	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu_tanh(pk_v_load_n(x + i, n_here, 0.0f)), n_here););
+	PK_MAP(n,
+	       pk_v_store_n(x + i, pk_v_gelu_tanh(pk_v_load_n(x + i, n_here, 0.0f), mul_add), n_here););
 }
 
 PK_INLINE void
@@ -341,18 +331,19 @@ pk_body_max(const float *x, size_t n)
 }
 
 PK_INLINE float
-pk_body_sum_exp(const float *x, float shift, size_t n)
+pk_body_sum_exp(const float *x, float shift, size_t n, PkMulAddFn mul_add)
 {
 	PkV16 sum = pk_v_all(0.0f);
 
-	PK_MAP(n, sum = sum + pk_v_exp(pk_v_load_n(x + i, n_here, -INFINITY) - shift););
+	PK_MAP(n, sum = sum + pk_v_exp(pk_v_load_n(x + i, n_here, -INFINITY) - shift, mul_add););
 	return pk_v_sum(sum);
 }
 
 PK_INLINE void
-pk_body_exp_shifted(float *out, const float *x, float shift, size_t n)
+pk_body_exp_shifted(float *out, const float *x, float shift, size_t n, PkMulAddFn mul_add)
 {
-	PK_MAP(n, pk_v_store_n(out + i, pk_v_exp(pk_v_load_n(x + i, n_here, 0.0f) - shift), n_here););
+	PK_MAP(n, pk_v_store_n(out + i, pk_v_exp(pk_v_load_n(x + i, n_here, 0.0f) - shift, mul_add),
+	                       n_here););
 }
 
 PK_INLINE void

@@ -46,7 +46,7 @@ pk_store_rows(const PkGemm *g, size_t t, size_t row, PkV16 y)
 /* N tokens from t0 of one block of rows, q8. */
 PK_INLINE void
 pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, size_t n,
-                PkQuadFn quad, bool has_offset)
+                PkQuadFn quad, bool has_offset, PkMulAddFn mul_add)
 {
 	const PkActs *acts = g->acts;
 	PkV16         y[PK_TILE_TOKENS];
@@ -75,8 +75,8 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 				              q + t * acts->q_stride + i * PK_QUAD);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
-			y[t] = y[t] + __builtin_convertvector(dot[t], PkV16) * w_scale *
-			                  acts->scale[at + t * acts->n_groups];
+			y[t] = mul_add(__builtin_convertvector(dot[t], PkV16) * w_scale,
+			               pk_v_all(acts->scale[at + t * acts->n_groups]), y[t]);
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
@@ -86,7 +86,8 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 /* The same for q4; load16 reads the half scales, nibbles are widened to bytes. */
 PK_INLINE void
 pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, size_t n,
-                PkQuadFn quad, bool has_offset, PkV16 (*load16)(const void *items))
+                PkQuadFn quad, bool has_offset, PkMulAddFn mul_add,
+                PkV16 (*load16)(const void *items))
 {
 	typedef uint8_t Bytes __attribute__((vector_size(64)));
 	const PkActs   *acts = g->acts;
@@ -131,8 +132,8 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 				dot[t] = quad(dot[t], wide[i], q + t * acts->q_stride + i * PK_QUAD);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
-			y[t] = y[t] + __builtin_convertvector(dot[t], PkV16) * w_scale *
-			                  acts->scale[at + t * acts->n_groups];
+			y[t] = mul_add(__builtin_convertvector(dot[t], PkV16) * w_scale,
+			               pk_v_all(acts->scale[at + t * acts->n_groups]), y[t]);
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)

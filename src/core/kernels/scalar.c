@@ -3,7 +3,7 @@
  *    The reference tier: the definition of each operation, in plain C for any machine.
  *
  * A product of q8 or q4, for output row r and token t: for each group in order
- *     dot = sum of w * q in integers;  y = y + ((float) dot * w_scale) * q_scale
+ *     dot = sum of w * q in integers;  y = fma((float) dot * w_scale, q_scale, y)
  * then + bias. f16: for each k in order y = fma(x, w, y), then + bias.
  */
 #include "core/kernels/gemm.h"
@@ -28,9 +28,18 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return sum;
 }
 
+PK_INLINE PkV16
+mul_add16(PkV16 a, PkV16 b, PkV16 sum)
+{
+	for (size_t i = 0; i < PK_LANES; i++)
+		sum[i] = fmaf(a[i], b[i], sum[i]);
+	return sum;
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_MUL_ADD mul_add16
 #define PK_WRAP_NARROW pk_narrow
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
@@ -51,8 +60,9 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 }
 
 #define TOKENS 1 /* one: the definition needs no speed, and compiles soon */
-#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, true)
-#define TILE_Q4(g, block, row, t, n) pk_body_q4_tile(g, block, row, t, n, quad, true, load16_f16)
+#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, true, mul_add16)
+#define TILE_Q4(g, block, row, t, n) \
+	pk_body_q4_tile(g, block, row, t, n, quad, true, mul_add16, load16_f16)
 #define TILE_F16(g, block, row, t, n) pk_body_f16_tile(g, block, row, t, n, load16_f16, fma16)
 
 static void

@@ -94,26 +94,28 @@ typedef struct PkTile
 	op " " at "(%[w]), %%zmm0\n\t" op " " at "(%[w],%[ws]), %%zmm1\n\t" op " " at \
 	   "(%[w],%[ws],2), %%zmm2\n\t" op " " at "(%[w],%[ws3]), %%zmm3\n\t"
 
-#define PK_EACH(what, t, r0, r1, r2, r3) \
-	what(t, "0", r0) what(t, "1", r1) what(t, "2", r2) what(t, "3", r3)
-#define PK_ALL_1(what) PK_EACH(what, "0", "8", "9", "10", "11")
-#define PK_ALL_2(what) PK_ALL_1(what) PK_EACH(what, "1", "12", "13", "14", "15")
-#define PK_ALL_3(what) PK_ALL_2(what) PK_EACH(what, "2", "16", "17", "18", "19")
-#define PK_ALL_4(what) PK_ALL_3(what) PK_EACH(what, "3", "20", "21", "22", "23")
-#define PK_ALL_5(what) PK_ALL_4(what) PK_EACH(what, "4", "24", "25", "26", "27")
-#define PK_ALL_6(what) PK_ALL_5(what) PK_EACH(what, "5", "28", "29", "30", "31")
+/* what of each token, with the registers of its sums. */
+#define PK_ALL_1(what) what("0", "8", "9", "10", "11")
+#define PK_ALL_2(what) PK_ALL_1(what) what("1", "12", "13", "14", "15")
+#define PK_ALL_3(what) PK_ALL_2(what) what("2", "16", "17", "18", "19")
+#define PK_ALL_4(what) PK_ALL_3(what) what("3", "20", "21", "22", "23")
+#define PK_ALL_5(what) PK_ALL_4(what) what("4", "24", "25", "26", "27")
+#define PK_ALL_6(what) PK_ALL_5(what) what("5", "28", "29", "30", "31")
 
 /* meta: 512 bytes a token, its start 256 after its scale. */
-#define PK_START(t, b, r) "vpbroadcastd 512*" t "+256(%[meta]), %%zmm" r "\n\t"
+#define PK_START(t, at, r) "vpbroadcastd 512*" t "+" at "(%[meta]), %%zmm" r "\n\t"
+#define PK_STARTS(t, r0, r1, r2, r3) \
+	PK_START(t, "256", r0) PK_START(t, "256", r1) PK_START(t, "256", r2) PK_START(t, "256", r3)
 
 /* The sums of a group to y, then the start of the next; zmm0 to zmm3 hold the weights' scales. */
-#define PK_FLOAT(t, b, r)                                            \
-	"vcvtdq2ps %%zmm" r ", %%zmm" r "\n\t"                           \
-	"vmulps %%zmm" b ", %%zmm" r ", %%zmm" r "\n\t"                  \
-	"vmulps 512*" t "(%[meta])%{1to16%}, %%zmm" r ", %%zmm" r "\n\t" \
-	"vaddps 64*(4*" t "+" b ")(%[y]), %%zmm" r ", %%zmm" r "\n\t"    \
-	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t"               \
-	"vpbroadcastd 512*" t "+260(%[meta]), %%zmm" r "\n\t"
+#define PK_FLOAT(t, b, r)                                          \
+	"vcvtdq2ps %%zmm" r ", %%zmm" r "\n\t"                         \
+	"vmulps %%zmm" b ", %%zmm" r ", %%zmm" r "\n\t"                \
+	"vfmadd213ps 64*(4*" t "+" b ")(%[y]), %%zmm4, %%zmm" r "\n\t" \
+	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t" PK_START(t, "260", r)
+#define PK_FLOATS(t, r0, r1, r2, r3)                                                        \
+	"vbroadcastss 512*" t "(%[meta]), %%zmm4\n\t" PK_FLOAT(t, "0", r0) PK_FLOAT(t, "1", r1) \
+		PK_FLOAT(t, "2", r2) PK_FLOAT(t, "3", r3)
 
 /*
  * What is prefetched beside the products of a quad, for the L2 cache. NEXT: a line or two of what
@@ -185,10 +187,10 @@ typedef struct PkTile
                                                                                                \
 		__asm__ volatile("mov $0x0f0f0f0f, %k[left]\n\t"                                       \
 		                 "vpbroadcastd %k[left], %%zmm5\n\t"                                   \
-		                 PK_ALL_##n(PK_START)                                                  \
+		                 PK_ALL_##n(PK_STARTS)                                                 \
 		                 "1:\n\t"                                                              \
 		                 group(PK_DOTS_##n, fetch)                                             \
-		                 PK_ALL_##n(PK_FLOAT)                                                  \
+		                 PK_ALL_##n(PK_FLOATS)                                                 \
 		                 "add $4, %[meta]\n\t"                                                 \
 		                 "decq %[n_groups]\n\t"                                                \
 		                 "jnz 1b\n\t"                                                          \

@@ -36,6 +36,20 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return sum;
 }
 
+PK_TARGET_AVX2 PK_INLINE PkV16
+mul_add16(PkV16 a, PkV16 b, PkV16 sum)
+{
+	__m256 a_parts[2], b_parts[2], sums[2];
+
+	memcpy(a_parts, &a, sizeof(a));
+	memcpy(b_parts, &b, sizeof(b));
+	memcpy(sums, &sum, sizeof(sum));
+	sums[0] = _mm256_fmadd_ps(a_parts[0], b_parts[0], sums[0]);
+	sums[1] = _mm256_fmadd_ps(a_parts[1], b_parts[1], sums[1]);
+	memcpy(&sum, sums, sizeof(sum));
+	return sum;
+}
+
 PK_TARGET_AVX2 PK_INLINE void
 narrow(int8_t *out, PkI16 v)
 {
@@ -50,6 +64,7 @@ narrow(int8_t *out, PkI16 v)
 #define PK_WRAP_TARGET PK_TARGET_AVX2
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_MUL_ADD mul_add16
 #define PK_WRAP_NARROW narrow
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
@@ -91,9 +106,10 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 
 #define TOKENS 2     /* two: 16 registers of 8 lanes */
 #define TOKENS_F16 4 /* four: fewer are needed beside the sums */
-#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q8(g, block, row, t, n) \
+	pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16)
 #define TILE_Q4(g, block, row, t, n) \
-	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16, load16_f16)
 
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)

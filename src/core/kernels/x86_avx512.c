@@ -23,6 +23,12 @@ fma16(float x, PkV16 v, PkV16 sum)
 	return (PkV16) _mm512_fmadd_ps(_mm512_set1_ps(x), (__m512) v, (__m512) sum);
 }
 
+PK_TARGET_AVX512 PK_INLINE PkV16
+mul_add16(PkV16 a, PkV16 b, PkV16 sum)
+{
+	return (PkV16) _mm512_fmadd_ps((__m512) a, (__m512) b, (__m512) sum);
+}
+
 PK_TARGET_AVX512 PK_INLINE void
 narrow(int8_t *out, PkI16 v)
 {
@@ -34,6 +40,7 @@ narrow(int8_t *out, PkI16 v)
 #define PK_WRAP_TARGET PK_TARGET_AVX512
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
+#define PK_WRAP_MUL_ADD mul_add16
 #define PK_WRAP_NARROW narrow
 #define PK_WRAP_QUERIES PK_ATTEND_QUERIES
 #include "core/kernels/wrap.inc"
@@ -59,9 +66,10 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 #define TARGET PK_TARGET_AVX512
 
 #define TOKENS PK_TILE_TOKENS
-#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q8(g, block, row, t, n) \
+	pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16)
 #define TILE_Q4(g, block, row, t, n) \
-	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16, load16_f16)
 
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)

@@ -22,6 +22,12 @@ load16_f16(const void *items)
 	return (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256(items));
 }
 
+PK_TARGET_VNNI PK_INLINE PkV16
+mul_add16(PkV16 a, PkV16 b, PkV16 sum)
+{
+	return (PkV16) _mm512_fmadd_ps((__m512) a, (__m512) b, (__m512) sum);
+}
+
 /*
  * Unsigned stored weights times signed activations, four at a time, into 32 bits: nothing
  * saturates. gcc 12 spills and copies the sums around the intrinsic, hence the asm; the four
@@ -205,9 +211,10 @@ panels(const PkGemm *g, size_t begin, size_t end, size_t group_bytes, size_t str
 }
 
 #define TOKENS PK_TILE_TOKENS
-#define TILE_Q8(g, block, row, t, n) pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET)
+#define TILE_Q8(g, block, row, t, n) \
+	pk_body_q8_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16)
 #define TILE_Q4(g, block, row, t, n) \
-	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, load16_f16)
+	pk_body_q4_tile(g, block, row, t, n, quad, HAS_OFFSET, mul_add16, load16_f16)
 
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)

@@ -15,10 +15,13 @@
 #include "core/model/config.h"
 #include "core/tokenizer/tokenizer.h"
 
-/* Bumped when the bytes of an image mean something else. */
+/* Bumped when the bytes of an image mean something else, or other ones are packed. */
 #define PK_IMAGE_LAYOUT 1
-/* Bumped when a bit of q8 or q4 output changes; shown in polyko_models and the CHANGELOG. */
-#define PK_NUMERICS 1
+/*
+ * Bumped when a bit of q8 or q4 output changes; shown in polyko_models and the CHANGELOG. An image
+ * that was built under another number is used as it is: its answers are of this number.
+ */
+#define PK_NUMERICS 2
 
 typedef struct PkModel PkModel;
 
@@ -53,7 +56,7 @@ typedef struct PkImageInfo
 	PkHash128 fingerprint; /* of the checkpoint's content */
 	PkQuant   quant;
 	uint32_t  layout;
-	uint32_t  numerics;
+	uint32_t  numerics; /* of the version that built it */
 	uint64_t  size_bytes;
 	uint64_t  weight_bytes;        /* bytes of weights one token reads */
 	char      unicode_version[16]; /* of the ICU that compiled the tokenizer tables */

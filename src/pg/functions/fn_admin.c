@@ -212,6 +212,6 @@ describe_image(const PkpgServer *server, PkHash128 source_key, Row *row)
 		return;
 	put(row, COL_LOADED, BoolGetDatum(true));
 	put(row, COL_IMAGE_BYTES, Int64GetDatum((int64) info.size_bytes));
-	put(row, COL_NUMERICS, Int32GetDatum((int32) info.numerics));
+	put(row, COL_NUMERICS, Int32GetDatum(PK_NUMERICS));
 	put(row, COL_UNICODE, CStringGetTextDatum(info.unicode_version));
 }
