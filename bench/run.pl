@@ -7,9 +7,10 @@
 # order turns from run to run. Each measurement goes to build/bench/results.csv at once, so that a
 # broken run leaves what it has.
 #
-# Decode of one sequence goes at the speed of memory, which other guests of the machine change from
-# one moment to the next: it is measured in short turns, each contender beside a reading of the
-# bandwidth, three turns a run, numbered 1, 1.1, 1.2.
+# What is compared most closely is measured in short turns, three a run, numbered 1, 1.1, 1.2, as
+# other guests of the machine change its speed from one moment to the next: decode of one sequence,
+# each contender beside a reading of the bandwidth, and the prompt that is compared, beside one of
+# the int8 peak.
 use strict;
 use warnings;
 use FindBin;
@@ -133,9 +134,10 @@ sub one_run
 	my @order  = (@contenders[ $turn .. $#contenders ], @contenders[ 0 .. $turn - 1 ]);
 	my $record = sub { $results->add($run, @_) };
 
-	print "bench: run $run of $plan->{runs}: machine";
-	$machine->measure($record);
+	print "bench: run $run of $plan->{runs}";
+	$record->('bandwidth', '', $machine->bandwidth, 'GB/s');
 	decode_turns($run, @order);
+	prompt_turns($run, @order);
 	my $busy = 0;
 	for my $part (qw(alone rows texts session))
 	{
@@ -160,5 +162,17 @@ sub decode_turns
 		my $record = sub { $results->add($turn ? "$run.$turn" : $run, @_) };
 		print ', decode';
 		$_->measure_decode($record, $machine) for @order;
+	}
+}
+
+sub prompt_turns
+{
+	my ($run, @order) = @_;
+	for my $turn (0 .. $N_TURNS - 1)
+	{
+		my $record = sub { $results->add($turn ? "$run.$turn" : $run, @_) };
+		print ', prompt';
+		$machine->measure_peak($record);
+		$_->measure_prompt($record) for @order;
 	}
 }

@@ -56,12 +56,11 @@ sub name { return "llama.cpp $_[0]{format}" }
 # Its models are looked at by its own programs, in the first run.
 sub prepare { return }
 
-# The prompts of polyko up to 512.
-sub measure_alone
+# The prompt that is compared, as polyko reads it.
+sub measure_prompt
 {
 	my ($self, $record) = @_;
-	my @prompts = grep { $_ <= 512 } @{ $self->{plan}{prompts} };
-	$self->record_bench($record, '-p', $prompts[-1], '-n', 0);
+	$self->record_bench($record, '-p', $self->{plan}{longest}, '-n', 0);
 }
 
 # As many new tokens as polyko.

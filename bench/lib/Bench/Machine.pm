@@ -22,14 +22,6 @@ sub new
 	return bless { plan => $plan, has_peak => 1 }, $class;
 }
 
-# The limits that this run's figures are compared with.
-sub measure
-{
-	my ($self, $record) = @_;
-	$record->('bandwidth', '', $self->bandwidth, 'GB/s');
-	$self->measure_peak($record, $self->{plan}{threads}) if $self->{has_peak};
-}
-
 # GB/s, now.
 sub bandwidth
 {
@@ -41,8 +33,10 @@ sub bandwidth
 # peak knows one kind of processor; elsewhere the shares of it are left out.
 sub measure_peak
 {
-	my ($self, $record, $threads) = @_;
-	my ($status, $out, $complaint) = Bench::Command::run("$ENV{BENCH_PROGRAMS}/peak", $threads);
+	my ($self, $record) = @_;
+	return unless $self->{has_peak};
+	my ($status, $out, $complaint) =
+	  Bench::Command::run("$ENV{BENCH_PROGRAMS}/peak", $self->{plan}{threads});
 	if ($status ne '0')
 	{
 		print " (no int8 peak: ", $complaint =~ s/\s+\z//r, ")";

@@ -50,21 +50,36 @@ sub add_sizes
 	$add->('model head a token', 2 * $v * $e / 1e9, 'Gop');
 }
 
-# One sequence: prefill of each length, through SQL and below. Both have had a prompt before, so that the
-# memory is there; another text, so that nothing of it is reused.
+# The prompt that is compared, through SQL and below.
+sub measure_prompt
+{
+	my ($self, $record) = @_;
+	my $n = $self->{plan}{longest};
+	$self->prefill_sql($record, $n);
+	my $out = $self->cli('bench', '--prefill', $n, '--decode', 1, '--rows', 1);
+	$record->("core prefill $n", $self->{format}, rate('prefill', $out), 'tokens/s');
+}
+
+# One sequence: prompts of the other lengths.
 sub measure_alone
 {
 	my ($self, $record) = @_;
-	my $plan    = $self->{plan};
+	my $plan = $self->{plan};
+	$self->prefill_sql($record, grep { $_ != $plan->{longest} } @{ $plan->{prompts} });
+}
+
+# The session has had a prompt before, as the program below SQL has, so that the memory is there;
+# another text, so that nothing of it is reused.
+sub prefill_sql
+{
+	my ($self, $record, @lengths) = @_;
 	my $session = $self->session;
-	$session->query($self->statement($plan->{warm_prompt}, 1));
-	for my $n (@{ $plan->{prompts} })
+	$session->query($self->statement($self->{plan}{warm_prompt}, 1));
+	for my $n (@lengths)
 	{
 		my $seconds = $self->generate($session, $n, 1);
 		$record->("sql prefill $n", $self->{format}, $n / $seconds, 'tokens/s');
 	}
-	my $out = $self->cli('bench', '--prefill', $plan->{longest}, '--decode', 1, '--rows', 1);
-	$record->("core prefill $plan->{longest}", $self->{format}, rate('prefill', $out), 'tokens/s');
 }
 
 # Through SQL, then below it, between two readings of the bandwidth.

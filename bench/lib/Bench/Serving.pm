@@ -81,7 +81,7 @@ sub measure_alone
 	$self->{plan}{prompt}{$n} = $self->{texts}->prompt($n);
 	$self->{plan}{longest}     = $n;
 	$self->{plan}{warm_prompt} = $self->{texts}->prompt($n);
-	$self->{polyko}->measure_alone($record);
+	$self->{polyko}->measure_prompt($record);
 	return;
 }
 
