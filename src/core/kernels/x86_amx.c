@@ -3,11 +3,10 @@
  *    AMX: the products of q8 and q4 with more tokens than most steps of decode have. Few tokens go
  *    by x86_amx_column.c.
  *
- * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h). A stretch
- * of groups of a panel is widened to signed bytes on the stack, where it serves all tokens of a
- * range, and the next stretch is prefetched; y of a panel stays there, too, so that rows that lie
- * far apart in memory are touched once. Rows that fill no panel, and up to 6 tokens, take the way
- * of vnni. The sums are the same in all.
+ * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h), a stretch of
+ * groups at a time, and the next stretch is prefetched. q8 serves few tokens as it is packed; for
+ * many, and of q4, a stretch is widened to signed bytes on the stack. Rows that fill no panel, and
+ * up to 6 tokens, take the way of vnni. The sums are the same in all.
  */
 #if defined(__x86_64__)
 
@@ -22,9 +21,11 @@
 #define TARGET PK_TARGET_VNNI
 /* Most tokens whose activations of a stretch stay in the second-level cache. */
 #define RANGE_TOKENS 512
-/* Groups of q8 that are widened at a time. Of q4: PK_LANES, as many as have their scales loaded. */
-#define STRETCH_GROUPS 8
-#define WIDE_BYTES (STRETCH_GROUPS * PK_AMX_GROUP_BYTES(PK_Q8_GROUP))
+/* Groups of a stretch: as many as a token's scales are loaded for. */
+#define STRETCH_GROUPS PK_LANES
+_Static_assert(PK_AMX_GROUP_BYTES(PK_Q8_GROUP) == PK_Q8_GROUP_BYTES, "tiles are loaded from it");
+/* As many tokens make it worth while to widen q8, which spares them the offset. */
+#define WIDEN_TOKENS 224
 /* Fewer tokens are as fast, or faster, with vnni, whose tiles are of 6 tokens. */
 #define MIN_TOKENS_Q8 (PK_PANEL_TOKENS + 1)
 #define MIN_TOKENS_Q4 (2 * PK_PANEL_TOKENS + 1)
@@ -42,135 +43,134 @@ configure(size_t n_rows, size_t group)
 	pk_amx_configure(&config);
 }
 
-#define CHUNK(name, n, group)                                        \
+#define CHUNK(name, n, group, is_signed)                             \
 	TARGET static __attribute__((noinline)) void name(PkAmxChunk *c) \
 	{                                                                \
-		pk_amx_chunk(c, n, group);                                   \
+		pk_amx_chunk(c, n, group, is_signed);                        \
 	}
-CHUNK(chunk_q8_32, 32, PK_Q8_GROUP)
-CHUNK(chunk_q8_16, 16, PK_Q8_GROUP)
-CHUNK(chunk_q8, c->n_tokens, PK_Q8_GROUP)
-CHUNK(chunk_q4_32, 32, PK_Q4_GROUP)
-CHUNK(chunk_q4_16, 16, PK_Q4_GROUP)
-CHUNK(chunk_q4, c->n_tokens, PK_Q4_GROUP)
+#define CHUNKS(name, group, is_signed)     \
+	CHUNK(name##_32, 32, group, is_signed) \
+	CHUNK(name##_16, 16, group, is_signed) \
+	CHUNK(name##_few, c->n_tokens, group, is_signed)
+CHUNKS(chunk_q8, PK_Q8_GROUP, false)
+CHUNKS(chunk_wide_q8, PK_Q8_GROUP, true)
+CHUNKS(chunk_wide_q4, PK_Q4_GROUP, true)
 
-/* Groups of one of the blocks of a panel as the tiles take them: signed bytes, float scales. */
-TARGET PK_INLINE void
-widen_q8(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
+typedef struct Chunks
+{
+	void (*of_32)(PkAmxChunk *), (*of_16)(PkAmxChunk *), (*of_few)(PkAmxChunk *);
+} Chunks;
+
+static const Chunks chunks_q8 = {chunk_q8_32, chunk_q8_16, chunk_q8_few};
+static const Chunks chunks_wide_q8 = {chunk_wide_q8_32, chunk_wide_q8_16, chunk_wide_q8_few};
+static const Chunks chunks_wide_q4 = {chunk_wide_q4_32, chunk_wide_q4_16, chunk_wide_q4_few};
+
+/* Groups of a block of q8 as signed bytes, written to wide, which is given back. */
+TARGET PK_INLINE const uint8_t *
+widen_q8(uint8_t *wide, const uint8_t *group, size_t n_groups)
 {
 	const __m512i offset = _mm512_set1_epi8((char) PK_Q8_OFFSET);
-	const size_t  bytes = PK_Q8_GROUP * PK_LANES;
+	uint8_t      *out = wide;
 
 	for (size_t j = 0; j < n_groups; j++)
 	{
-		uint8_t *weights = out + PK_AMX_SCALES + block * bytes;
-
-		_mm512_store_si512(out + block * PK_Q8_SCALE_BYTES, _mm512_loadu_si512(group));
+		_mm512_store_si512(out, _mm512_loadu_si512(group));
 #pragma GCC unroll 8
-		for (size_t i = 0; i < bytes; i += PK_AMX_BYTES)
-			_mm512_store_si512(
-				weights + i,
-				_mm512_xor_si512(offset, _mm512_loadu_si512(group + PK_Q8_SCALE_BYTES + i)));
+		for (size_t i = PK_Q8_SCALE_BYTES; i < PK_Q8_GROUP_BYTES; i += PK_AMX_BYTES)
+			_mm512_store_si512(out + i, _mm512_xor_si512(offset, _mm512_loadu_si512(group + i)));
 		group += PK_Q8_GROUP_BYTES;
-		out += PK_AMX_GROUP_BYTES(PK_Q8_GROUP);
+		out += PK_Q8_GROUP_BYTES;
 	}
+	return wide;
 }
 
-TARGET PK_INLINE void
-widen_q4(uint8_t *out, size_t block, const uint8_t *group, size_t n_groups)
+/* The same of q4. */
+TARGET PK_INLINE const uint8_t *
+widen_q4(uint8_t *wide, const uint8_t *group, size_t n_groups)
 {
+	uint8_t *out = wide;
+
 	for (size_t j = 0; j < n_groups; j++)
 	{
-		_mm512_store_ps(out + block * PK_Q8_SCALE_BYTES,
-		                _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
-		pk_amx_widen_q4(out + PK_AMX_SCALES + block * PK_Q4_GROUP * PK_LANES, group);
+		_mm512_store_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
+		pk_amx_widen_q4(out + PK_AMX_SCALE_BYTES, group);
 		group += PK_Q4_GROUP_BYTES;
 		out += PK_AMX_GROUP_BYTES(PK_Q4_GROUP);
 	}
+	return wide;
 }
 
 /* What a call keeps on its stack: some 140 kB. */
 typedef struct Scratch
 {
 	PkAmxChunk chunk;
-	PkV16      y[RANGE_TOKENS][PK_AMX_BLOCKS];
 	float      scale[RANGE_TOKENS][PK_LANES];
-	uint8_t    w[WIDE_BYTES];
+	int32_t    start[RANGE_TOKENS][PK_LANES];
+	uint8_t    wide[PK_AMX_BLOCKS][STRETCH_GROUPS * PK_Q8_GROUP_BYTES];
 } Scratch;
 
-_Static_assert(WIDE_BYTES >= PK_LANES * PK_AMX_GROUP_BYTES(PK_Q4_GROUP), "16 groups of q4 fit");
-
-/* Tokens [t0, t0 + n_tokens) of a call, and groups [j0, j1) of the reduction. */
+/* Tokens [t0, t0 + n_tokens) of a call, and groups [j0, j1) of the reduction, a stretch. */
 typedef struct Range
 {
 	size_t t0, n_tokens;
 	size_t j0, j1;
 } Range;
 
-/* The scales of the activations of a range, a row of PK_LANES groups a token. */
+/* The scales of the activations of a range, and what takes the offset of the weights back. */
 TARGET static void
-load_scales(const PkActs *acts, const Range *range, float (*out)[PK_LANES])
+load_meta(const PkActs *acts, const Range *range, Scratch *s)
 {
-	const float    *scale = acts->scale + range->t0 * acts->n_groups + range->j0;
+	const size_t    first = range->t0 * acts->n_groups + range->j0;
 	const __mmask16 mask = (__mmask16) ((1u << (range->j1 - range->j0)) - 1);
+	const __m512i   offset = _mm512_set1_epi32(-PK_Q8_OFFSET);
 
 	for (size_t t = 0; t < range->n_tokens; t++)
-		_mm512_store_ps(out[t], _mm512_maskz_loadu_ps(mask, scale + t * acts->n_groups));
-}
-
-/* y before a range: nothing yet, or what the ranges before gave. */
-TARGET static void
-load_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCKS])
-{
-	const float *from = g->y + range->t0 * g->y_stride + row;
-
-	if (range->j0 == 0)
-		memset(y, 0, range->n_tokens * sizeof(y[0]));
-	else
-		for (size_t t = 0; t < range->n_tokens; t++)
-			memcpy(y[t], from + t * g->y_stride, sizeof(y[0]));
-}
-
-TARGET static void
-store_y(const PkGemm *g, const Range *range, size_t row, PkV16 (*y)[PK_AMX_BLOCKS])
-{
-	float *to = g->y + range->t0 * g->y_stride + row;
-
-	if (range->j1 == g->acts->n_groups && g->bias != NULL)
 	{
-		PkV16 first = (PkV16) _mm512_loadu_ps(g->bias + row);
-		PkV16 second = (PkV16) _mm512_loadu_ps(g->bias + row + PK_LANES);
+		size_t at = first + t * acts->n_groups;
 
-		for (size_t t = 0; t < range->n_tokens; t++)
-		{
-			y[t][0] += first;
-			y[t][1] += second;
-		}
+		_mm512_store_ps(s->scale[t], _mm512_maskz_loadu_ps(mask, acts->scale + at));
+		_mm512_store_si512(s->start[t], _mm512_mullo_epi32(offset, _mm512_maskz_loadu_epi32(
+																	   mask, acts->sum + at)));
 	}
-	for (size_t t = 0; t < range->n_tokens; t++)
-		memcpy(to + t * g->y_stride, y[t], sizeof(y[0]));
 }
 
-/* Parts of n for the chunks of a range, or for those and their groups. */
-PK_INLINE size_t
-share(size_t n, const Range *range, size_t n_groups)
+/* Where the next stretch begins, that of the same groups of the next panel, if there is one. */
+PK_INLINE void
+point_ahead(const PkGemm *g, const Range *range, size_t block, size_t group_bytes, PkAmxChunk *c)
 {
-	size_t n_parts = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS * n_groups;
+	size_t block_bytes = g->acts->n_groups * group_bytes;
+	size_t n_chunks = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
+	size_t n_lines = (group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT;
 
-	return (n + n_parts - 1) / n_parts;
+	block += PK_AMX_BLOCKS;
+	c->n_lines = 0;
+	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
+		return;
+	c->n_lines = (n_lines + n_chunks - 1) / n_chunks;
+	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+		c->next[b] =
+			(const uint8_t *) g->w->data + (block + b) * block_bytes + range->j0 * group_bytes;
 }
 
-/* A stretch of groups from j of a panel, for the tokens of a range. */
+/* The bias of a panel, after the last stretch. */
 TARGET PK_INLINE void
-multiply_stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool is_q8)
+load_bias(const PkGemm *g, const Range *range, size_t row, PkAmxChunk *c)
 {
-	const size_t  group = is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP;
+	bool has_bias = g->bias != NULL && range->j1 == g->acts->n_groups;
+
+	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+		c->bias[b] = has_bias ? pk_v_load(g->bias + row + b * PK_LANES) : pk_v_all(-0.0f);
+}
+
+/* A panel for the tokens of a range, chunk by chunk. */
+TARGET PK_INLINE void
+multiply_chunks(const PkGemm *g, const Range *range, size_t row, Scratch *s, size_t group,
+                const Chunks *chunks)
+{
 	const PkActs *acts = g->acts;
 	PkAmxChunk   *c = &s->chunk;
 	size_t        n_rows = 0; /* of the tiles, as they are configured */
 
-	c->w = s->w;
-	c->q_stride = acts->q_stride;
 	for (size_t t = 0; t < range->n_tokens; t += c->n_tokens)
 	{
 		size_t rest = range->n_tokens - t, rows = rest < PK_AMX_ROWS ? rest : PK_AMX_ROWS;
@@ -180,67 +180,42 @@ multiply_stretch(const PkGemm *g, const Range *range, size_t j, Scratch *s, bool
 			configure(rows, group);
 		n_rows = rows;
 		c->n_tokens = n;
-		c->q = acts->q + (range->t0 + t) * acts->q_stride + j * group;
-		c->scale = (const float(*)[PK_LANES])(s->scale[t] + (j - range->j0));
-		c->y = s->y + t;
-		if (is_q8)
-			(n == PK_AMX_TOKENS ? chunk_q8_32 : n == PK_AMX_ROWS ? chunk_q8_16 : chunk_q8)(c);
-		else
-			(n == PK_AMX_TOKENS ? chunk_q4_32 : n == PK_AMX_ROWS ? chunk_q4_16 : chunk_q4)(c);
+		c->q = acts->q + (range->t0 + t) * acts->q_stride + range->j0 * group;
+		c->scale = (const float(*)[PK_LANES]) s->scale[t];
+		c->start = (const int32_t(*)[PK_LANES]) s->start[t];
+		c->out = g->y + (range->t0 + t) * g->y_stride + row;
+		c->ahead = c->out;
+		c->n_ahead = (n + c->n_groups - 1) / c->n_groups;
+		(n == PK_AMX_TOKENS ? chunks->of_32 : n == PK_AMX_ROWS ? chunks->of_16 : chunks->of_few)(c);
 	}
-}
-
-/* Where the next stretch begins, that of group j: of this panel or of the next, if there is one. */
-PK_INLINE void
-point_ahead(const PkGemm *g, const Range *range, size_t block, size_t j, size_t group_bytes,
-            PkAmxChunk *c)
-{
-	const size_t   block_bytes = g->acts->n_groups * group_bytes;
-	const uint8_t *data = g->w->data;
-
-	if (j == range->j1)
-	{
-		block += PK_AMX_BLOCKS;
-		j = range->j0;
-	}
-	c->n_lines = 0;
-	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
-		return;
-	c->n_lines = share((group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT, range, 1);
-	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-		c->next[b] = data + (block + b) * block_bytes + j * group_bytes;
-}
-
-/* Where y goes after the last stretch: stores would wait for lines that are in no cache near. */
-PK_INLINE void
-point_out(const PkGemm *g, const Range *range, size_t block, size_t j, PkAmxChunk *c)
-{
-	c->n_out = j == range->j1 ? share(range->n_tokens, range, c->n_groups) : 0;
-	c->out = g->y + range->t0 * g->y_stride + block * PK_LANES;
-	c->out_stride = g->y_stride;
 }
 
 /* A panel for the tokens and groups of a range. */
 TARGET PK_INLINE void
 multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
 {
-	const size_t group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
-	const size_t most = is_q8 ? STRETCH_GROUPS : PK_LANES;
-	const size_t block_bytes = g->acts->n_groups * group_bytes;
+	const size_t   group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
+	const size_t   block_bytes = g->acts->n_groups * group_bytes;
+	const uint8_t *w = (const uint8_t *) g->w->data + block * block_bytes + range->j0 * group_bytes;
+	const bool     is_wide = !is_q8 || range->n_tokens >= WIDEN_TOKENS;
+	PkAmxChunk    *c = &s->chunk;
 
-	load_y(g, range, block * PK_LANES, s->y);
-	for (size_t j = range->j0; j < range->j1; j += s->chunk.n_groups)
+	c->n_groups = range->j1 - range->j0;
+	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 	{
-		const uint8_t *w = (const uint8_t *) g->w->data + block * block_bytes + j * group_bytes;
-
-		s->chunk.n_groups = range->j1 - j < most ? range->j1 - j : most;
-		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-			(is_q8 ? widen_q8 : widen_q4)(s->w, b, w + b * block_bytes, s->chunk.n_groups);
-		point_ahead(g, range, block, j + s->chunk.n_groups, group_bytes, &s->chunk);
-		point_out(g, range, block, j + s->chunk.n_groups, &s->chunk);
-		multiply_stretch(g, range, j, s, is_q8);
+		c->w[b] = w + b * block_bytes;
+		if (is_wide)
+			c->w[b] = (is_q8 ? widen_q8 : widen_q4)(s->wide[b], c->w[b], c->n_groups);
 	}
-	store_y(g, range, block * PK_LANES, s->y);
+	point_ahead(g, range, block, group_bytes, c);
+	load_bias(g, range, block * PK_LANES, c);
+	c->q_stride = g->acts->q_stride;
+	c->out_stride = g->y_stride;
+	c->is_continued = range->j0 > 0;
+	multiply_chunks(g, range, block * PK_LANES, s, is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP,
+	                !is_q8    ? &chunks_wide_q4
+	                : is_wide ? &chunks_wide_q8
+	                          : &chunks_q8);
 }
 
 /* The whole panels of row blocks [begin, end); gives the block after them. */
@@ -261,8 +236,8 @@ multiply_panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 		range.n_tokens = (left + n_ranges - 1) / n_ranges; /* not one long and one short */
 		for (range.j0 = 0; range.j0 < n_groups; range.j0 = range.j1)
 		{
-			range.j1 = n_groups - range.j0 < PK_LANES ? n_groups : range.j0 + PK_LANES;
-			load_scales(g->acts, &range, s.scale);
+			range.j1 = n_groups - range.j0 < STRETCH_GROUPS ? n_groups : range.j0 + STRETCH_GROUPS;
+			load_meta(g->acts, &range, &s);
 			for (size_t b = begin; b < end; b += PK_AMX_BLOCKS)
 				multiply_panel(g, &range, b, &s, is_q8);
 		}

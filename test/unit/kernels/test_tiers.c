@@ -472,6 +472,13 @@ test_scalar_reference(void)
 	ok(ends[0] == 0 && ends[1] == 0 && ends[2] > 0 && ends[2] < 1e-44f && isfinite(ends[3]) &&
 	       isinf(ends[4]) && isinf(ends[5]),
 	   "exp is 0, subnormal, finite and infinite where it should be");
+
+	float far[] = {-1e30f, -5.5f, -0.0f, 5.5f, 1e30f, INFINITY, NAN};
+
+	scalar.gelu(far, 7);
+	ok(far[0] == 0 && far[1] == 0 && far[2] == 0 && far[3] == 5.5f && far[4] == 1e30f &&
+	       isinf(far[5]) && isnan(far[6]),
+	   "gelu is 0 or x itself from 5.5 on");
 	free(x), free(y);
 }
 
