@@ -3,10 +3,10 @@
  *    AMX: the products of q8 and q4 with more tokens than most steps of decode have. Few tokens go
  *    by x86_amx_column.c.
  *
- * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h), a stretch of
- * groups at a time, and the next stretch is prefetched. q8 serves few tokens as it is packed; for
- * many, and of q4, a stretch is widened to signed bytes on the stack. Rows that fill no panel, and
- * up to 6 tokens, take the way of vnni. The sums are the same in all.
+ * Panels of 32 rows are multiplied with chunks of 32 or at most 16 tokens (amx_tile.h), a stretch
+ * of groups at a time, and the next stretch is prefetched. q8 serves few tokens as it is packed;
+ * for many, and of q4, a stretch is widened to signed bytes on the stack. Rows that fill no panel,
+ * and up to 6 tokens, take the way of vnni. The sums are the same in all.
  */
 #if defined(__x86_64__)
 
@@ -159,7 +159,8 @@ load_bias(const PkGemm *g, const Range *range, size_t row, PkAmxChunk *c)
 	bool has_bias = g->bias != NULL && range->j1 == g->acts->n_groups;
 
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-		c->bias[b] = has_bias ? pk_v_load(g->bias + row + b * PK_LANES) : pk_v_all(-0.0f);
+		c->bias[b] = (PkV16) (has_bias ? _mm512_loadu_ps(g->bias + row + b * PK_LANES)
+		                               : _mm512_set1_ps(-0.0f));
 }
 
 /* A panel for the tokens of a range, chunk by chunk. */
