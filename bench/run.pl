@@ -9,8 +9,8 @@
 #
 # What is compared most closely is measured in short turns, three a run, numbered 1, 1.1, 1.2, as
 # other guests of the machine change its speed from one moment to the next: decode of one sequence,
-# each contender beside a reading of the bandwidth, and the prompt that is compared, beside one of
-# the int8 peak.
+# each contender beside a reading of the bandwidth, and the prompt that is compared, with a reading
+# of the int8 peak in each turn.
 use strict;
 use warnings;
 use FindBin;

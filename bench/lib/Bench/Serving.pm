@@ -23,8 +23,7 @@ my $N_REQUESTS = 300;
 sub new
 {
 	my ($class, $plan) = @_;
-	$plan->{prompts} = [ $plan->{prefill} ];
-	$plan->{decode}  = $plan->{n_tokens};
+	$plan->{decode} = $plan->{n_tokens};
 	return bless {
 		plan => $plan, format => $plan->{format}, polyko => Bench::Polyko->new($plan, $plan->{format}),
 		model => Bench::Polyko::model_name($plan->{format}),

@@ -9,8 +9,8 @@
  * float part; or they were widened to signed ones. Sums of integers are exact, and the float part
  * of a group is that of gemm.h: the same bits.
  *
- * y of a chunk stays in the first-level cache while a stretch goes by, and is touched once where it
- * belongs, as its rows lie far apart in memory.
+ * y of a chunk stays in the first-level cache while a stretch goes by, as where it belongs its rows
+ * lie far apart in memory.
  *
  * Tiles: 0 to 3 sums of the first 16 tokens and the others with either block, 4 and 5 activations,
  * 6 and 7 weights. Sums leave through memory. They are stored when their tile starts the next

@@ -2,9 +2,9 @@
  * gemm.h
  *    Products of packed weights with activations, force-inlined into each tier.
  *
- * The tier gives the one step that differs: adding the dot products of a quad (4 inputs, 16 rows)
- * to 16 integer sums. Integer sums are exact, so the order within a group is free; the float part
- * is written once, here, and is the same in every tier.
+ * The tier gives the steps that differ: adding the dot products of a quad (4 inputs, 16 rows) to 16
+ * integer sums, and a * b + c rounded once. Integer sums are exact, so the order within a group is
+ * free; the float part is written once, here, and is the same in every tier.
  */
 #ifndef PK_GEMM_H
 #define PK_GEMM_H

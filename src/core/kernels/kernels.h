@@ -9,8 +9,8 @@
  * Bits: every operation gives identical bits in every tier, compiler and machine, except those
  * marked "tier" (f16 products). What makes that true: sums run in PK_LANES (16) fixed lanes with
  * one written tree; products and sums are separate IEEE operations (core is built with
- * -ffp-contract=off), except in attention, where every tier fuses them; integer sums are exact; exp
- * and erf are ours.
+ * -ffp-contract=off), except where every tier fuses them: in attention, the last step of a group of
+ * q8 and q4, exp and GELU; integer sums are exact; exp and GELU are ours.
  *
  * Shape letters: T tokens, N output rows, K inputs, E hidden, H heads, D head size, V vocabulary.
  * Buffers are PK_ALIGNMENT-aligned where it says "aligned", and never alias unless it says so.

@@ -3,10 +3,11 @@
  *    A stretch of groups of a panel of 64 rows (4 blocks) times 1 to 6 tokens, in assembly.
  *
  * 24 sums in zmm8 to zmm31, 4 vectors of weights in zmm0 to zmm3, the activations of a token
- * broadcast in zmm4, so a quad costs 10 loads for 24 products. As intrinsics gcc 12 spills and
- * copies the sums. After a group the sums become floats where they are, are scaled and added to y
- * in memory: the same operations in the same order as the tiles of gemm.h. A sum starts its next
- * group at once, so that these few float operations run beside the next products.
+ * broadcast in zmm4 (in the float part its scale), so a quad costs 10 loads for 24 products. As
+ * intrinsics gcc 12 spills and copies the sums. After a group the sums become floats where they
+ * are, are scaled and added to y in memory: the same operations in the same order as the tiles of
+ * gemm.h. A sum starts its next group at once, so that these few float operations run beside the
+ * next products.
  *
  * q4 is widened in registers: a piece is masked for its even quad, shifted and masked for its odd
  * one. The masks and shifts run where products don't.

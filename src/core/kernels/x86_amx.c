@@ -51,7 +51,7 @@ configure(size_t n_rows, size_t group)
 #define CHUNKS(name, group, is_signed)     \
 	CHUNK(name##_32, 32, group, is_signed) \
 	CHUNK(name##_16, 16, group, is_signed) \
-	CHUNK(name##_few, c->n_tokens, group, is_signed)
+	CHUNK(name##_few, c->n_tokens % PK_AMX_ROWS, group, is_signed) /* below 16 */
 CHUNKS(chunk_q8, PK_Q8_GROUP, false)
 CHUNKS(chunk_wide_q8, PK_Q8_GROUP, true)
 CHUNKS(chunk_wide_q4, PK_Q4_GROUP, true)
@@ -65,12 +65,11 @@ static const Chunks chunks_q8 = {chunk_q8_32, chunk_q8_16, chunk_q8_few};
 static const Chunks chunks_wide_q8 = {chunk_wide_q8_32, chunk_wide_q8_16, chunk_wide_q8_few};
 static const Chunks chunks_wide_q4 = {chunk_wide_q4_32, chunk_wide_q4_16, chunk_wide_q4_few};
 
-/* Groups of a block of q8 as signed bytes, written to wide, which is given back. */
-TARGET PK_INLINE const uint8_t *
-widen_q8(uint8_t *wide, const uint8_t *group, size_t n_groups)
+/* Groups of a block of q8 as signed bytes. */
+TARGET PK_INLINE void
+widen_q8(uint8_t *out, const uint8_t *group, size_t n_groups)
 {
 	const __m512i offset = _mm512_set1_epi8((char) PK_Q8_OFFSET);
-	uint8_t      *out = wide;
 
 	for (size_t j = 0; j < n_groups; j++)
 	{
@@ -81,15 +80,12 @@ widen_q8(uint8_t *wide, const uint8_t *group, size_t n_groups)
 		group += PK_Q8_GROUP_BYTES;
 		out += PK_Q8_GROUP_BYTES;
 	}
-	return wide;
 }
 
 /* The same of q4. */
-TARGET PK_INLINE const uint8_t *
-widen_q4(uint8_t *wide, const uint8_t *group, size_t n_groups)
+TARGET PK_INLINE void
+widen_q4(uint8_t *out, const uint8_t *group, size_t n_groups)
 {
-	uint8_t *out = wide;
-
 	for (size_t j = 0; j < n_groups; j++)
 	{
 		_mm512_store_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
@@ -97,15 +93,14 @@ widen_q4(uint8_t *wide, const uint8_t *group, size_t n_groups)
 		group += PK_Q4_GROUP_BYTES;
 		out += PK_AMX_GROUP_BYTES(PK_Q4_GROUP);
 	}
-	return wide;
 }
 
-/* What a call keeps on its stack: some 140 kB. */
+/* What a call keeps on its stack: some 125 kB. */
 typedef struct Scratch
 {
 	PkAmxChunk chunk;
 	float      scale[RANGE_TOKENS][PK_LANES];
-	int32_t    start[RANGE_TOKENS][PK_LANES];
+	int32_t    start[WIDEN_TOKENS][PK_LANES];
 	uint8_t    wide[PK_AMX_BLOCKS][STRETCH_GROUPS * PK_Q8_GROUP_BYTES];
 } Scratch;
 
@@ -114,9 +109,11 @@ typedef struct Range
 {
 	size_t t0, n_tokens;
 	size_t j0, j1;
+	bool   is_wide;    /* weights are widened */
+	size_t begin, end; /* row blocks of the call */
 } Range;
 
-/* The scales of the activations of a range, and what takes the offset of the weights back. */
+/* The scales of the activations of a range, and what takes the offset of packed weights back. */
 TARGET static void
 load_meta(const PkActs *acts, const Range *range, Scratch *s)
 {
@@ -129,12 +126,17 @@ load_meta(const PkActs *acts, const Range *range, Scratch *s)
 		size_t at = first + t * acts->n_groups;
 
 		_mm512_store_ps(s->scale[t], _mm512_maskz_loadu_ps(mask, acts->scale + at));
+		if (range->is_wide)
+			continue;
 		_mm512_store_si512(s->start[t], _mm512_mullo_epi32(offset, _mm512_maskz_loadu_epi32(
 																	   mask, acts->sum + at)));
 	}
 }
 
-/* Where the next stretch begins, that of the same groups of the next panel, if there is one. */
+/*
+ * Where the next stretch begins: the same groups of the next panel, if there is one; after the last
+ * panel of the call the next groups of its first, if there are some.
+ */
 PK_INLINE void
 point_ahead(const PkGemm *g, const Range *range, size_t block, size_t group_bytes, PkAmxChunk *c)
 {
@@ -142,14 +144,20 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t group_byte
 	size_t n_chunks = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
 	size_t n_lines = (group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT;
 
+	size_t j = range->j0;
+
 	block += PK_AMX_BLOCKS;
+	if (block >= range->end && range->j1 < g->acts->n_groups)
+	{
+		block = range->begin;
+		j = range->j1;
+	}
 	c->n_lines = 0;
 	if ((block + PK_AMX_BLOCKS) * PK_LANES > g->w->n_rows)
 		return;
 	c->n_lines = (n_lines + n_chunks - 1) / n_chunks;
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-		c->next[b] =
-			(const uint8_t *) g->w->data + (block + b) * block_bytes + range->j0 * group_bytes;
+		c->next[b] = (const uint8_t *) g->w->data + (block + b) * block_bytes + j * group_bytes;
 }
 
 /* The bias of a panel, after the last stretch. */
@@ -183,7 +191,7 @@ multiply_chunks(const PkGemm *g, const Range *range, size_t row, Scratch *s, siz
 		c->n_tokens = n;
 		c->q = acts->q + (range->t0 + t) * acts->q_stride + range->j0 * group;
 		c->scale = (const float(*)[PK_LANES]) s->scale[t];
-		c->start = (const int32_t(*)[PK_LANES]) s->start[t];
+		c->start = range->is_wide ? NULL : (const int32_t(*)[PK_LANES]) s->start[t];
 		c->out = g->y + (range->t0 + t) * g->y_stride + row;
 		c->ahead = c->out;
 		c->n_ahead = (n + c->n_groups - 1) / c->n_groups;
@@ -198,15 +206,16 @@ multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bo
 	const size_t   group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
 	const size_t   block_bytes = g->acts->n_groups * group_bytes;
 	const uint8_t *w = (const uint8_t *) g->w->data + block * block_bytes + range->j0 * group_bytes;
-	const bool     is_wide = !is_q8 || range->n_tokens >= WIDEN_TOKENS;
 	PkAmxChunk    *c = &s->chunk;
 
 	c->n_groups = range->j1 - range->j0;
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 	{
 		c->w[b] = w + b * block_bytes;
-		if (is_wide)
-			c->w[b] = (is_q8 ? widen_q8 : widen_q4)(s->wide[b], c->w[b], c->n_groups);
+		if (!range->is_wide)
+			continue;
+		(is_q8 ? widen_q8 : widen_q4)(s->wide[b], c->w[b], c->n_groups);
+		c->w[b] = s->wide[b];
 	}
 	point_ahead(g, range, block, group_bytes, c);
 	load_bias(g, range, block * PK_LANES, c);
@@ -214,9 +223,9 @@ multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bo
 	c->out_stride = g->y_stride;
 	c->is_continued = range->j0 > 0;
 	multiply_chunks(g, range, block * PK_LANES, s, is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP,
-	                !is_q8    ? &chunks_wide_q4
-	                : is_wide ? &chunks_wide_q8
-	                          : &chunks_q8);
+	                !is_q8           ? &chunks_wide_q4
+	                : range->is_wide ? &chunks_wide_q8
+	                                 : &chunks_q8);
 }
 
 /* The whole panels of row blocks [begin, end); gives the block after them. */
@@ -224,17 +233,19 @@ TARGET PK_INLINE size_t
 multiply_panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 {
 	size_t                 n_groups = g->acts->n_groups, n_tokens = g->acts->n_tokens;
-	Range                  range;
+	Range                  range = {.begin = begin};
 	PK_ALIGNED(64) Scratch s;
 
 	if (end * PK_LANES > g->w->n_rows)
 		end = g->w->n_rows / PK_LANES;
 	end -= (end - begin) % PK_AMX_BLOCKS;
+	range.end = end;
 	for (range.t0 = 0; range.t0 < n_tokens; range.t0 += range.n_tokens)
 	{
 		size_t left = n_tokens - range.t0, n_ranges = (left + RANGE_TOKENS - 1) / RANGE_TOKENS;
 
 		range.n_tokens = (left + n_ranges - 1) / n_ranges; /* not one long and one short */
+		range.is_wide = !is_q8 || range.n_tokens >= WIDEN_TOKENS;
 		for (range.j0 = 0; range.j0 < n_groups; range.j0 = range.j1)
 		{
 			range.j1 = n_groups - range.j0 < STRETCH_GROUPS ? n_groups : range.j0 + STRETCH_GROUPS;
