@@ -5,8 +5,11 @@
  *    delays one tile, not the step.
  *
  * A run is published by a generation number; pool threads wait for the next one by spinning a short
- * time and then sleeping on a futex-backed condition variable. Written by the caller: run, tiles,
- * generation (under lock). Written by all: cursors, n_active (atomics).
+ * time and then sleeping on a futex-backed condition variable. They enter it by the gate, which the
+ * caller shuts when no tile is left: it waits for those that are inside, and a thread that wakes
+ * too late, as others have its core, is not waited for. Written by the caller: run, tiles, ranges
+ * (while the gate is shut and nobody inside), generation (under lock). Written by all: cursors,
+ * gate (atomics).
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -22,6 +25,7 @@
 
 #define SPIN_ROUNDS 2000 /* some 20 to 100 us; a pause is 10 to 45 ns */
 #define POLL_NS 1000000  /* while waiting for the others the caller polls cancel each ms */
+#define SHUT 0x80000000u /* of the gate; the other bits count the threads inside */
 /* A kernel keeps 140 kB there, and libc all that the libraries have per thread. */
 #define STACK_BYTES ((size_t) 1 << 20)
 
@@ -49,7 +53,7 @@ struct PkPool
 	void           *arg;
 	PkCancel       *cancel;
 	atomic_uint     generation;
-	atomic_size_t   n_active;
+	atomic_uint     gate;
 	atomic_bool     is_ending;
 	pthread_mutex_t lock;
 	pthread_cond_t  has_run;
@@ -62,6 +66,7 @@ static PkStatus start_members(PkPool *pool, PkError *err);
 static void    *member_main(void *arg);
 static bool     wait_for_run(PkPool *pool, unsigned *seen);
 static void     publish(PkPool *pool, size_t n_tiles);
+static bool     enter(PkPool *pool);
 static void     work(PkPool *pool, size_t thread, bool is_caller);
 static bool     take_tile(PkPool *pool, size_t thread, size_t *tile);
 static void     leave(PkPool *pool);
@@ -84,6 +89,7 @@ pk_pool_create(size_t n_threads, PkPool **out, PkError *err)
 	PkPool *pool = memory;
 
 	pool->n_threads = n_threads;
+	atomic_init(&pool->gate, SHUT);
 	init_locks(pool);
 	pool->members = calloc(n_threads, sizeof(Member));
 	pool->ranges = aligned_alloc(PK_ALIGNMENT, n_threads * sizeof(Range));
@@ -174,11 +180,12 @@ pk_pool_run(PkPool *pool, PkTileFn fn, void *arg, size_t n_tiles, PkCancel *canc
 	pool->cancel = cancel;
 	publish(pool, n_tiles);
 	work(pool, 0, true);
+	atomic_fetch_or_explicit(&pool->gate, SHUT, memory_order_acq_rel);
 	wait_for_members(pool);
 	return pk_cancel_is_set(cancel) ? PK_CANCELLED : PK_OK;
 }
 
-/* Deal the tiles out and wake the members, if there is enough for more than the caller. */
+/* Deal the tiles out, open the gate and wake the members, if there is more than the caller does. */
 static void
 publish(PkPool *pool, size_t n_tiles)
 {
@@ -191,7 +198,7 @@ publish(PkPool *pool, size_t n_tiles)
 	}
 	if (n_threads == 1 || n_tiles < 2)
 		return;
-	atomic_store_explicit(&pool->n_active, n_threads - 1, memory_order_relaxed);
+	atomic_store_explicit(&pool->gate, 0, memory_order_release);
 	pthread_mutex_lock(&pool->lock);
 	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
 	pthread_cond_broadcast(&pool->has_run);
@@ -236,14 +243,15 @@ member_main(void *arg)
 	unsigned seen = 0;
 
 	while (wait_for_run(pool, &seen))
-	{
-		work(pool, member->index, false);
-		leave(pool);
-	}
+		if (enter(pool))
+		{
+			work(pool, member->index, false);
+			leave(pool);
+		}
 	return NULL;
 }
 
-/* False when the pool ends. */
+/* Until there is a run that was not seen yet. False when the pool ends. */
 static bool
 wait_for_run(PkPool *pool, unsigned *seen)
 {
@@ -260,7 +268,7 @@ wait_for_run(PkPool *pool, unsigned *seen)
 			pthread_cond_wait(&pool->has_run, &pool->lock);
 		pthread_mutex_unlock(&pool->lock);
 	}
-	(*seen)++;
+	*seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
 	return !atomic_load(&pool->is_ending);
 }
 
@@ -275,10 +283,24 @@ spin(void)
 #endif
 }
 
+/* False where the gate is shut: the run is over. While a thread is inside no other run begins. */
+static bool
+enter(PkPool *pool)
+{
+	unsigned gate = atomic_load_explicit(&pool->gate, memory_order_relaxed);
+
+	while (!(gate & SHUT))
+		if (atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1,
+		                                          memory_order_acquire, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+/* The last one wakes the caller, if that waits: it has shut the gate. */
 static void
 leave(PkPool *pool)
 {
-	if (atomic_fetch_sub_explicit(&pool->n_active, 1, memory_order_acq_rel) != 1)
+	if (atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_acq_rel) != (SHUT | 1))
 		return;
 	pthread_mutex_lock(&pool->lock);
 	pthread_cond_signal(&pool->is_idle);
@@ -291,11 +313,11 @@ wait_for_members(PkPool *pool)
 {
 	for (int i = 0; i < SPIN_ROUNDS; i++)
 	{
-		if (atomic_load_explicit(&pool->n_active, memory_order_acquire) == 0)
+		if (atomic_load_explicit(&pool->gate, memory_order_acquire) == SHUT)
 			return;
 		spin();
 	}
-	while (atomic_load_explicit(&pool->n_active, memory_order_acquire) != 0)
+	while (atomic_load_explicit(&pool->gate, memory_order_acquire) != SHUT)
 	{
 		wait_a_poll(pool);
 		(void) pk_cancel_poll(pool->cancel); /* not under the lock: it is the host's code */
@@ -316,7 +338,7 @@ wait_a_poll(PkPool *pool)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&pool->lock);
-	if (atomic_load_explicit(&pool->n_active, memory_order_acquire) != 0)
+	if (atomic_load_explicit(&pool->gate, memory_order_acquire) != SHUT)
 		pthread_cond_timedwait(&pool->is_idle, &pool->lock, &until);
 	pthread_mutex_unlock(&pool->lock);
 }

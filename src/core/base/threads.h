@@ -1,6 +1,7 @@
 /*
  * threads.h
- *    The engine's pool: static split, spin-then-sleep barrier.
+ *    The engine's pool: static split, spin-then-sleep barrier that waits for no thread without a
+ * core.
  *
  * The calling thread takes part as thread 0, so a pool of one starts no thread. Pool threads
  * block all signals but SIGBUS, never allocate and never call PostgreSQL. Only one thread may use a

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../tap.h"
 #include "core/base/threads.h"
@@ -397,6 +398,77 @@ test_sleepers(void)
 	pk_pool_destroy(pool);
 }
 
+static pthread_t   absent;
+static atomic_bool is_absent, is_gone;
+
+static void
+stay_away(int signal)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	(void) signal;
+	atomic_store(&is_gone, true);
+	while (atomic_load(&is_absent))
+		nanosleep(&pause, NULL);
+}
+
+/* The member says which thread it is; the caller leaves it time to come. */
+static void
+meet(void *arg, size_t thread, size_t tile)
+{
+	if (thread == 1)
+		absent = pthread_self();
+	slow_first_tile(arg, thread, tile);
+}
+
+static void
+run_until_met(PkPool *pool, Work *work)
+{
+	time_t begin = time(NULL);
+
+	do
+	{
+		reset(work, 2, 50);
+		pk_pool_run(pool, meet, work, 50, NULL);
+	} while (atomic_load(&work->by_thread[1]) == 0 && time(NULL) < begin + WAIT_S);
+}
+
+/*
+ * A thread in a signal's handler is as one whose core others have: runs end without it, and when it
+ * is back it takes part. An alarm ends a test that waits for it.
+ */
+static void
+test_absent_thread(void)
+{
+	static Work      work;
+	struct sigaction away = {.sa_handler = stay_away}, before;
+	PkPool          *pool = pool_of(2);
+	bool             good = true;
+
+	alarm(3 * WAIT_S);
+	sigaction(SIGBUS, &away, &before);
+	run_until_met(pool, &work);
+	ok(atomic_load(&work.by_thread[1]) > 0, "both threads take part");
+	atomic_store(&is_absent, true);
+	pthread_kill(absent, SIGBUS);
+	while (!atomic_load(&is_gone))
+		sched_yield();
+	for (int i = 0; i < 1000; i++)
+	{
+		reset(&work, 2, 20);
+		good &= pk_pool_run(pool, count_tile, &work, 20, NULL) == PK_OK && is_each_once(&work) &&
+		        atomic_load(&work.by_thread[0]) == 20;
+	}
+	ok(good, "1,000 runs end without a thread that has no core");
+	atomic_store(&is_absent, false);
+	run_until_met(pool, &work);
+	ok(is_each_once(&work) && atomic_load(&work.by_thread[1]) > 0,
+	   "which takes part when it is back");
+	sigaction(SIGBUS, &before, NULL);
+	alarm(0);
+	pk_pool_destroy(pool);
+}
+
 int
 main(void)
 {
@@ -411,5 +483,6 @@ main(void)
 	test_signals();
 	test_many_pools();
 	test_sleepers();
+	test_absent_thread();
 	return done_testing();
 }
