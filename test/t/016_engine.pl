@@ -174,6 +174,21 @@ sub stands_still
 	close_session($session);
 }
 
+# How many descriptors the program has, once those of sessions that ended just now are closed.
+sub settled_descriptors
+{
+	my ($pid) = @_;
+	my ($n, $before) = (0, -1);
+	until_true(10, sub {
+		ask($control, $SHORT);
+		$before = $n;
+		$n = () = glob "/proc/$pid/fd/*";
+		sleep(0.3);
+		return $n == $before;
+	});
+	return $n;
+}
+
 # More sessions than the program has descriptors for: idle ones give way unnoticed.
 sub crowded
 {
@@ -182,8 +197,7 @@ sub crowded
 	{
 		skip 'no prlimit', 5 if $prlimit eq '';
 		my $pid = engine($control);
-		ask($control, $SHORT);
-		my $n = () = glob "/proc/$pid/fd/*";
+		my $n = settled_descriptors($pid);
 		my $log = -s $node->logfile;
 		PostgreSQL::Test::Utils::run_log([ 'prlimit', "--pid=$pid", '--nofile=' . ($n + 2) . ':' ]);
 		my @sessions = map { session($node) } 1 .. 6;
