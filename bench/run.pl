@@ -157,22 +157,25 @@ sub one_run
 sub decode_turns
 {
 	my ($run, @order) = @_;
-	for my $turn (0 .. $N_TURNS - 1)
-	{
-		my $record = sub { $results->add($turn ? "$run.$turn" : $run, @_) };
-		print ', decode';
-		$_->measure_decode($record, $machine) for @order;
-	}
+	in_turns($run, 'decode', sub { my ($record) = @_; $_->measure_decode($record, $machine) for @order });
 }
 
 sub prompt_turns
 {
 	my ($run, @order) = @_;
-	for my $turn (0 .. $N_TURNS - 1)
-	{
-		my $record = sub { $results->add($turn ? "$run.$turn" : $run, @_) };
-		print ', prompt';
+	in_turns($run, 'prompt', sub {
+		my ($record) = @_;
 		$machine->measure_peak($record);
 		$_->measure_prompt($record) for @order;
+	});
+}
+
+sub in_turns
+{
+	my ($run, $name, $measure) = @_;
+	for my $turn (0 .. $N_TURNS - 1)
+	{
+		print ", $name";
+		$measure->(sub { $results->add($turn ? "$run.$turn" : $run, @_) });
 	}
 }

@@ -206,7 +206,8 @@ pk_v_exp(PkV16 x, PkMulAddFn mul_add)
  * x / 2 (1 + erf(x / sqrt 2)). Over x the second factor's erf is a function of x^2: the Chebyshev
  * series of degree 15 for |x| <= 5.5, as a polynomial in u = 2 (x / 5.5)^2 - 1, so that no terms
  * cancel. At 5.5 it gives 1 exactly, and does so beyond. Off by at most 1.3e-7 times max(1, |x|),
- * what rounding 1 + erf costs; NaN stays NaN.
+ * what rounding 1 + erf costs; NaN stays NaN. Coefficients are literals: out of an array gcc 12
+ * puts a vector together lane by lane.
  */
 #define PK_GELU_END 5.5f
 
