@@ -26,6 +26,7 @@ typedef struct CliOptions
 	int32_t        max_tokens;
 	const char    *stop[16];
 	size_t         n_stop;
+	size_t         prompt_lookup;
 	bool           is_detailed;
 	PkPooling      pooling;
 	bool           normalize;

@@ -67,7 +67,8 @@ generate(const CliOptions *options, CliSession *session, PkRequest **request, Pk
 	                      .sample = options->sample,
 	                      .stop = options->stop,
 	                      .stop_lens = stop_lens,
-	                      .n_stop = options->n_stop};
+	                      .n_stop = options->n_stop,
+	                      .prompt_lookup_num_tokens = (uint32_t) options->prompt_lookup};
 
 	for (size_t i = 0; i < options->n_stop; i++)
 		stop_lens[i] = strlen(options->stop[i]);

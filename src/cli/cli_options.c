@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "core/base/threads.h"
+#include "core/sample/lookup.h"
 
 enum
 {
@@ -21,6 +22,7 @@ enum
 	OPT_TOP_K,
 	OPT_TOP_P,
 	OPT_PENALTY,
+	OPT_LOOKUP,
 	OPT_MIN_TOKENS,
 	OPT_SEED,
 	OPT_STOP,
@@ -47,6 +49,7 @@ static const struct option long_options[] = {
 	{"top-k", required_argument, NULL, OPT_TOP_K},
 	{"top-p", required_argument, NULL, OPT_TOP_P},
 	{"repetition-penalty", required_argument, NULL, OPT_PENALTY},
+	{"prompt-lookup", required_argument, NULL, OPT_LOOKUP},
 	{"min-tokens", required_argument, NULL, OPT_MIN_TOKENS},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"stop", required_argument, NULL, OPT_STOP},
@@ -102,6 +105,7 @@ cli_usage(FILE *out)
 	      "      --repetition-penalty R 1 is off (1)\n"
 	      "      --seed N               (0)\n"
 	      "      --stop TEXT            may be given several times\n"
+	      "      --prompt-lookup N      most tokens drafted from the text so far, 0 is off (10)\n"
 	      "      --details              one line a token, then the counts\n"
 	      "\n"
 	      "Options of embed:\n"
@@ -129,6 +133,7 @@ cli_options_parse(int argc, char **argv, CliOptions *out)
 	                    .kv_cache_bytes = (size_t) 2048 << 20,
 	                    .sample = {.top_p = 1.0f, .repetition_penalty = 1.0f},
 	                    .max_tokens = 64,
+	                    .prompt_lookup = PK_LOOKUP_USUAL,
 	                    .normalize = true,
 	                    .layer = -1,
 	                    .n_prefill = 128,
@@ -223,6 +228,8 @@ take_sampling(CliOptions *options, int option, const char *value)
 				return false;
 			sample->seed = (uint64_t) seed;
 			return true;
+		case OPT_LOOKUP:
+			return read_size(value, 0, PK_LOOKUP_MAX, &options->prompt_lookup);
 		case OPT_STOP:
 			if (options->n_stop == PK_LENGTH(options->stop))
 				return false;

@@ -97,6 +97,7 @@ pkpg_read_generate(FunctionCallInfo fcinfo, PkpgInput *input, PkRequestSpec *spe
 	pkpg_not_null(fcinfo, ARG_MAX_TOKENS, "max_tokens");
 	spec->kind = PK_REQUEST_GENERATE;
 	spec->max_tokens = PG_GETARG_INT32(ARG_MAX_TOKENS);
+	spec->prompt_lookup_num_tokens = (uint32_t) pkpg_prompt_lookup_num_tokens;
 	check_max_tokens(spec->max_tokens);
 	read_sample(fcinfo, spec);
 	pkpg_not_null(fcinfo, ARG_STOP, "stop");

@@ -10,6 +10,7 @@
 
 #include "core/base/threads.h"
 #include "core/kernels/kernels.h"
+#include "core/sample/lookup.h"
 #include "pg/guc.h"
 
 /* Room for the name of a file in the image directory. */
@@ -25,6 +26,7 @@ int   pkpg_max_concurrent_requests;
 int   pkpg_max_tokens_limit;
 char *pkpg_model;
 int   pkpg_model_memory_mb;
+int   pkpg_prompt_lookup_num_tokens;
 int   pkpg_threads;
 
 static bool check_directory(char **newval, void **extra, GucSource source);
@@ -68,6 +70,11 @@ pkpg_guc_init(void)
 		"polyko.model_memory", "Memory for the models that the engine program has mapped.",
 		"0 is no limit. Models that nobody uses make room.", &pkpg_model_memory_mb, 0, 0, INT_MAX,
 		PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("polyko.prompt_lookup_num_tokens",
+	                        "Most tokens that are drafted from the text so far.",
+	                        "0 drafts none. Answers are the same without, and may come later.",
+	                        &pkpg_prompt_lookup_num_tokens, PK_LOOKUP_USUAL, 0, PK_LOOKUP_MAX,
+	                        PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("polyko.threads", "Threads that compute.",
 	                        "0 is all processors that the server may use.", &pkpg_threads, 0, 0,
 	                        PK_MAX_THREADS, PGC_SIGHUP, 0, NULL, NULL, NULL);

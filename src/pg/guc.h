@@ -17,7 +17,8 @@ extern int   pkpg_max_concurrent_requests; /* of a role; 0: no limit */
 extern int   pkpg_max_tokens_limit;
 extern char *pkpg_model;           /* name of a foreign server */
 extern int   pkpg_model_memory_mb; /* of the engine program; 0: no limit */
-extern int   pkpg_threads;         /* 0: all processors this server may use */
+extern int   pkpg_prompt_lookup_num_tokens;
+extern int   pkpg_threads; /* 0: all processors this server may use */
 
 extern void pkpg_guc_init(void);
 

@@ -45,6 +45,7 @@ typedef struct PkpgEngineState
 typedef struct PkpgRun
 {
 	uint64 n_prompt, n_generated, n_reused; /* tokens */
+	uint64 n_drafted, n_accepted;           /* tokens, too */
 	uint64 n_steps, n_step_rows;
 	uint64 first_step, last_step; /* numbers of the engine's steps; 0: unknown */
 	uint64 queue_us, run_us;

@@ -82,6 +82,7 @@ typedef struct PkRequestSpec
 	const char *const *stop; /* copied */
 	const size_t      *stop_lens;
 	size_t             n_stop;
+	uint32_t           prompt_lookup_num_tokens; /* most tokens drafted (lookup.h), 0: none */
 
 	/* PK_REQUEST_EMBED */
 	PkPooling pooling;
@@ -171,12 +172,15 @@ size_t   pk_request_n_cached(const PkRequest *request); /* positions whose KV it
  * Generate: tokens so far. Pieces 0 to n_pieces - 1 are final: text that may still turn out to be
  * the beginning of a stop string, or half a character, is held back until it is certain; a held
  * token has an empty text, its bytes come with a later piece. A token is a piece once it was
- * sampled. Tokens that a stop string cut off are not counted in n_completion.
+ * sampled; a step may give several. Tokens that a stop string cut off are not counted in
+ * n_completion.
  */
 size_t      pk_request_n_pieces(const PkRequest *request);
 PkPiece     pk_request_piece(const PkRequest *request, size_t i); /* valid until the next step */
 size_t      pk_request_n_completion(const PkRequest *request);
-double      pk_request_logprob(const PkRequest *request); /* summed over the tokens counted */
+size_t      pk_request_n_drafted(const PkRequest *request);  /* tokens that were computed ahead, */
+size_t      pk_request_n_accepted(const PkRequest *request); /* and those of them that were right */
+double      pk_request_logprob(const PkRequest *request);    /* summed over the tokens counted */
 const char *pk_request_text(const PkRequest *request, size_t *len); /* whole output once finished */
 
 /* Embed: (hidden_size) once finished. Score: (n_tokens - 1) log-probabilities. Else NULL. */

@@ -13,7 +13,8 @@
 typedef struct OutputRow
 {
 	PkRequest *request;
-	int32_t    id; /* sampled, or the token whose probability is asked for */
+	size_t     position; /* whose logits they are */
+	int32_t    id;       /* sampled (-1: not, as a drafted token before was wrong), or asked for */
 	float      logprob;
 } OutputRow;
 
@@ -49,6 +50,9 @@ struct PkEngine
 	OutputRow      *outputs;
 	size_t          n_outputs_room;
 };
+
+/* Draft tokens for the requests that decode, as many as are worth it; models are counted. */
+void pk_engine_draft(PkEngine *engine);
 
 /* Decide what each request computes in this step (n_step), and hold the blocks for it. */
 PkStatus pk_engine_plan(PkEngine *engine, PkError *err);

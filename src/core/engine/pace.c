@@ -1,7 +1,9 @@
 /*
  * pace.c
- *    Two numbers a model, kept up to date by every step.
+ *    What steps of a model took, kept up to date by each of them.
  */
+#include <math.h>
+
 #include "core/engine/pace.h"
 
 #define STEP_NS 100e6
@@ -27,6 +29,10 @@
 #define MOST_DOWN 0.5
 #define MOST_UP 3.0
 
+/* A step is not thought to take longer than by this what fewer rows and prompt_ns say. */
+#define MOST_BEYOND 1.5
+
+static size_t class_of(size_t n_rows);
 static double prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns);
 
 void
@@ -34,9 +40,9 @@ pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 {
 	double n = (double) n_weights;
 
-	pace->ns_prompt = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads);
-	pace->ns_step = n / GUESS_MEMORY;
-	pace->n_rows = 0;
+	*pace =
+		(PkPace){.ns_prompt = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads),
+	             .ns_guess = n / GUESS_MEMORY};
 }
 
 void
@@ -44,14 +50,34 @@ pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 {
 	if (n_prompt == 0)
 	{
-		bool is_known = pace->n_rows == n_decode;
+		double *ns = &pace->ns_rows[class_of(n_decode)];
 
-		pace->ns_step = is_known ? (pace->ns_step + elapsed_ns) / 2 : elapsed_ns;
-		pace->n_rows = n_decode;
+		*ns = *ns > 0 ? (*ns + elapsed_ns) / 2 : elapsed_ns;
 	}
 	else
 		pace->ns_prompt +=
 			SHARE * (prompt_ns(pace, n_decode, n_prompt, elapsed_ns) - pace->ns_prompt);
+}
+
+static size_t
+class_of(size_t n_rows)
+{
+	size_t last = n_rows - 1, n_halved = 0;
+
+	while (last >> n_halved >= 8)
+		n_halved++;
+	last = (last >> n_halved) + 4 * n_halved;
+	return last < PK_PACE_CLASSES ? last : PK_PACE_CLASSES - 1;
+}
+
+size_t
+pk_pace_same_rows(size_t n_decode)
+{
+	size_t n_halved = 0;
+
+	while ((n_decode - 1) >> n_halved >= 8)
+		n_halved++;
+	return (((n_decode - 1) >> n_halved) + 1) << n_halved;
 }
 
 /* What a token of this step cost, as far as it is believed. */
@@ -68,19 +94,35 @@ prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 	if (ns > pace->ns_prompt && n_prompt < FEW_TOKENS && elapsed_ns < pk_pace_target_ns(decode_ns))
 		return pace->ns_prompt;
 	/* a step that took little longer than to read the weights does not say that tokens are dear */
-	if (ns > pace->ns_prompt && n_decode == 0 && elapsed_ns < 2 * pace->ns_step)
+	if (ns > pace->ns_prompt && n_decode == 0 && elapsed_ns < 2 * pk_pace_decode_ns(pace, 1))
 		return pace->ns_prompt;
 	return ns < most ? ns : most;
 }
 
+/* What was measured of as many, within what is known of fewer and of more. */
 double
 pk_pace_decode_ns(const PkPace *pace, size_t n_decode)
 {
+	double fewer = INFINITY, more = INFINITY, same;
+	size_t class = n_decode > 0 ? class_of(n_decode) : 0;
+	size_t n_rows = 1;
+
 	if (n_decode == 0)
 		return 0;
-	if (n_decode <= pace->n_rows)
-		return pace->ns_step;
-	return pace->ns_step + (double) (n_decode - pace->n_rows) * pace->ns_prompt;
+	for (size_t c = 0; c < class; c++, n_rows = pk_pace_same_rows(n_rows + 1))
+	{
+		double ns = pace->ns_rows[c] + (double) (n_decode - n_rows) * pace->ns_prompt;
+
+		fewer = pace->ns_rows[c] > 0 && ns < fewer ? ns : fewer;
+	}
+	for (size_t c = class + 1; c < PK_PACE_CLASSES; c++)
+		more = pace->ns_rows[c] > 0 && pace->ns_rows[c] < more ? pace->ns_rows[c] : more;
+	same = pace->ns_rows[class];
+	if (same > 0)
+		return fewer * MOST_BEYOND < same ? fewer * MOST_BEYOND : same;
+	if (fewer < more)
+		return fewer;
+	return more < INFINITY ? more : pace->ns_guess;
 }
 
 double
@@ -96,7 +138,8 @@ size_t
 pk_pace_chunk(const PkPace *pace, size_t n_decode, double left_ns, size_t max_tokens)
 {
 	/* alone it reads the weights anyway */
-	double ns = n_decode == 0 && pace->ns_step > left_ns ? pace->ns_step : left_ns;
+	double alone_ns = pk_pace_decode_ns(pace, 1);
+	double ns = n_decode == 0 && alone_ns > left_ns ? alone_ns : left_ns;
 	double n_tokens = pace->ns_prompt > 0 ? ns / pace->ns_prompt : (double) max_tokens;
 
 	if (n_tokens < 1)

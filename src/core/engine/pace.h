@@ -8,11 +8,13 @@
 
 #include "core/base/platform.h"
 
+#define PK_PACE_CLASSES 64 /* of numbers of rows: 1, 2, ... 8, then four for each doubling */
+
 typedef struct PkPace
 {
-	double ns_step;   /* a step without prompts: the weights are read once */
-	size_t n_rows;    /* decode tokens of that step */
-	double ns_prompt; /* what a token of a prompt adds to a step */
+	double ns_rows[PK_PACE_CLASSES]; /* a step of so many decode tokens alone; 0: not measured */
+	double ns_guess;                 /* until one was: the weights are read once */
+	double ns_prompt;                /* what a token of a prompt adds to a step */
 } PkPace;
 
 /* n_weights: multiply-adds of one token. */
@@ -23,6 +25,9 @@ void pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elap
 
 /* Expected ns of a step of n_decode tokens without prompts; 0 for none. */
 double pk_pace_decode_ns(const PkPace *pace, size_t n_decode);
+
+/* The most decode tokens that are measured together with n_decode: n_decode up to 8. */
+size_t pk_pace_same_rows(size_t n_decode);
 
 /*
  * How long a step may take when its decode tokens take decode_ns: 100 ms, or up to 200 ms to let

@@ -63,6 +63,10 @@ check_spec(const PkRequestSpec *spec, PkError *err)
 	if (spec->kind == PK_REQUEST_GENERATE && spec->max_tokens <= 0)
 		return pk_error(err, PK_BAD_ARGUMENT, "max_tokens is %d, it must be 1 or more",
 		                (int) spec->max_tokens);
+	if (spec->kind == PK_REQUEST_GENERATE && spec->prompt_lookup_num_tokens > PK_LOOKUP_MAX)
+		return pk_error(err, PK_BAD_ARGUMENT,
+		                "prompt_lookup_num_tokens is %u, it must be from 0 to %d",
+		                (unsigned) spec->prompt_lookup_num_tokens, PK_LOOKUP_MAX);
 	if (spec->kind == PK_REQUEST_EMBED &&
 	    (spec->layer < -1 || spec->layer > (int32_t) config->num_hidden_layers))
 		return pk_error(err, PK_BAD_ARGUMENT, "layer is %d, it must be from -1 to %u",
@@ -149,6 +153,8 @@ generation_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err)
 	if (config->endoftext_id >= 0)
 		ends[n_ends++] = config->endoftext_id;
 	gen->max_new = max_new_tokens(spec);
+	gen->draft.n_most = spec->prompt_lookup_num_tokens;
+	pk_lookup_rates_init(&gen->draft.rates);
 	PK_FORWARD(pk_calloc(gen->max_new, sizeof(PkGenerated), &room, err));
 	gen->tokens = room;
 	PK_FORWARD(pk_stop_create(spec->stop, spec->stop_lens, spec->n_stop, &gen->stop, err));
@@ -224,12 +230,12 @@ pk_request_n_skippable(const PkRequest *request)
 }
 
 void
-pk_request_advance(PkRequest *request)
+pk_request_advance(PkRequest *request, size_t n)
 {
 	if (request->n_cached < request->n_reused)
 		request->n_reused = request->n_cached;
-	request->n_cached += request->n_step;
-	request->n_step = 0;
+	request->n_cached += n;
+	request->n_step -= n;
 	if (request->leaves)
 		pk_prefix_publish(request->model->prefixes, &request->path, &request->seq, request->tokens,
 		                  request->n_cached / PK_KV_BLOCK);
@@ -244,12 +250,13 @@ pk_request_let_go(PkRequest *request)
 }
 
 PkStatus
-pk_request_reserve(PkRequest *request, PkError *err)
+pk_request_reserve(PkRequest *request, size_t n_new, PkError *err)
 {
 	PkGeneration *gen = &request->gen;
-	size_t        most = 2 * pk_tokenizer_max_piece(pk_model_tokenizer(request->model->model));
+	size_t        most = pk_tokenizer_max_piece(pk_model_tokenizer(request->model->model));
 	void         *text = gen->text;
-	PkStatus      status = pk_grow(&text, &gen->text_room, gen->text_len + most + 1, 1, err);
+	PkStatus      status =
+		pk_grow(&text, &gen->text_room, gen->text_len + (n_new + 1) * most + 1, 1, err);
 
 	gen->text = text;
 	return status;
@@ -420,6 +427,18 @@ size_t
 pk_request_n_completion(const PkRequest *request)
 {
 	return request->phase == PK_PHASE_ENDED ? request->gen.n_completion : request->gen.n_new;
+}
+
+size_t
+pk_request_n_drafted(const PkRequest *request)
+{
+	return request->gen.draft.n_drafted;
+}
+
+size_t
+pk_request_n_accepted(const PkRequest *request)
+{
+	return request->gen.draft.n_accepted;
 }
 
 double

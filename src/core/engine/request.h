@@ -13,6 +13,7 @@
 #include "core/engine/pace.h"
 #include "core/infer/forward.h"
 #include "core/infer/prefix.h"
+#include "core/sample/lookup.h"
 #include "core/sample/stop.h"
 
 /* A model as the engine sees it; requests count its users. */
@@ -24,10 +25,12 @@ typedef struct PkEngineModel
 	PkPrefixTree         *prefixes;
 	PkPace                pace;
 	size_t                n_requests;
+	size_t                n_undrafted; /* steps since one drafted, of those that could */
 
 	/* of the step being planned */
 	size_t index;
 	size_t n_decoding; /* requests, paused ones left out */
+	size_t n_drafted;  /* tokens that they would compute ahead */
 	size_t n_prompts;
 } PkEngineModel;
 
@@ -52,12 +55,24 @@ typedef struct PkGenerated
 	size_t shown_to;
 } PkGenerated;
 
+/* Tokens that may come next stand behind those of the request. */
+typedef struct PkDraft
+{
+	size_t        n_most;    /* 0: none */
+	size_t        n;         /* of the step being planned or computed */
+	size_t        n_matched; /* tokens before the next that agree with those before it elsewhere */
+	bool          is_wrong;  /* the rest of it is of no use */
+	PkLookupRates rates;
+	size_t        n_drafted, n_accepted; /* so far */
+} PkDraft;
+
 /* PK_REQUEST_GENERATE. */
 typedef struct PkGeneration
 {
 	PkSampler     *sampler;
 	PkStop        *stop;
 	PkDecodeStream decoder;
+	PkDraft        draft;
 	size_t         max_new; /* max_tokens, or what the context leaves */
 	size_t         n_new;   /* tokens sampled, the end token not among them */
 	PkGenerated   *tokens;  /* (max_new) */
@@ -85,7 +100,7 @@ struct PkRequest
 	size_t           n_tokens; /* prompt and what was generated */
 	size_t           n_cached;
 	size_t           n_reused; /* first position that it ever computed; SIZE_MAX: none yet */
-	size_t           n_step;   /* positions of the step that is computed */
+	size_t           n_step;   /* positions of the step that is computed, drafted ones last */
 	PkKvSeq          seq;
 	PkPrefixPath     path;   /* its key is 0 when it shares nothing */
 	bool             leaves; /* what it computes serves others */
@@ -121,14 +136,14 @@ pk_request_n_todo(const PkRequest *request)
 /* Blocks at the beginning that need not be computed if their keys and values are there. */
 size_t pk_request_n_skippable(const PkRequest *request);
 
-/* The next n_step positions are computed. */
-void pk_request_advance(PkRequest *request);
+/* The next n of n_step positions are computed. */
+void pk_request_advance(PkRequest *request, size_t n);
 
 /* Give all keys and values back; nothing is cached then. */
 void pk_request_let_go(PkRequest *request);
 
-/* Room for the text of one more token, so that nothing is allocated once it was sampled. */
-PkStatus pk_request_reserve(PkRequest *request, PkError *err);
+/* Room for the text of n_new more tokens, so that nothing is allocated once they were sampled. */
+PkStatus pk_request_reserve(PkRequest *request, size_t n_new, PkError *err);
 
 /* Take in a sampled token (any, also an end token). True when the generation has ended. */
 bool pk_request_push(PkRequest *request, int32_t id, float logprob);

@@ -22,6 +22,7 @@ static void            begin(Plan *plan);
 static bool            is_decoding(const PkSchedItem *item);
 static bool            is_out(const PkSchedItem *item);
 static void            plan_decode(Plan *plan, size_t i);
+static void            add_draft(Plan *plan, size_t i);
 static void            reserve_rest(Plan *plan, size_t i);
 static void            admit_oldest(Plan *plan);
 static void            serve_sessions(Plan *plan);
@@ -53,6 +54,9 @@ pk_scheduler_plan(PkSchedule *schedule)
 			reserve_rest(&plan, i);
 	admit_oldest(&plan);
 	serve_sessions(&plan);
+	for (size_t i = 0; i < plan.n_items; i++)
+		if (plan.items[i].n_draft > 0)
+			add_draft(&plan, i);
 }
 
 static void
@@ -109,6 +113,26 @@ plan_decode(Plan *plan, size_t i)
 	budget->n_tokens--;
 	item->n_take = 1;
 	plan->n_decoding++;
+}
+
+/* Nobody makes way for it. */
+static void
+add_draft(Plan *plan, size_t i)
+{
+	PkSchedItem   *item = &plan->items[i];
+	PkSchedBudget *budget = &plan->schedule->budgets[item->model];
+	size_t         n = item->n_draft < budget->n_tokens ? item->n_draft : budget->n_tokens;
+	size_t         bytes;
+
+	if (is_out(item) || !is_decoding(item) || item->n_take == 0)
+		return;
+	while (n > 0 && bytes_needed(item, 1 + n) > item->reserved_bytes + plan->schedule->free_bytes)
+		n--;
+	bytes = bytes_needed(item, 1 + n);
+	plan->schedule->free_bytes -= bytes - item->reserved_bytes;
+	item->reserved_bytes = bytes;
+	budget->n_tokens -= n;
+	item->n_take += n;
 }
 
 /* Of a prompt that is half-way, so that decoding and newer ones leave it alone. */

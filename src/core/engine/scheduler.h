@@ -6,7 +6,8 @@
  * Decode tokens of all running sequences come first. Then prompts, chunk by chunk: the session
  * that was given fewest prompt tokens so far is next, with its oldest prompt that can go on. So
  * sessions get the same, whatever each has waiting. A prompt is admitted when the blocks of all of
- * it are free; while the next one does not fit, none is admitted in its place.
+ * it are free; while the next one does not fit, none is admitted in its place. Drafted tokens come
+ * last and take what is left.
  *
  * When blocks run out, paused sequences give theirs back first, then the youngest one of the
  * session that holds most; it is computed again later. The oldest of all never does, and makes
@@ -25,6 +26,7 @@ typedef struct PkSchedItem
 	size_t n_cached; /* positions whose keys and values are held */
 	size_t n_todo;   /* positions to compute before the next answer, at least 1 */
 	size_t n_blocks; /* blocks held */
+	size_t n_draft;  /* positions behind a decode token that may be computed with it */
 	size_t block_bytes;
 	bool   is_paused;    /* takes part in nothing */
 	size_t n_take;       /* out: positions to compute in this step, 0: waits */

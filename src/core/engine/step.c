@@ -22,6 +22,7 @@ typedef struct Step
 	PkForward      forward;
 	size_t         n_decode;  /* tokens of running sequences */
 	size_t         first_row; /* of the logits at hand */
+	size_t         n_rows;    /* of them */
 	PkError       *err;
 } Step;
 
@@ -29,7 +30,10 @@ static PkStatus build_batch(Step *step);
 static PkStatus add_to_batch(Step *step, PkRequest *request);
 static PkStatus take_outputs(Step *step);
 static void     output_tile(void *arg, size_t thread, size_t tile);
+static void     sample_rows(Step *step, OutputRow *row, size_t n, const float *logits);
 static PkStatus emit(Step *step, size_t first, size_t n);
+static PkStatus emit_token(Step *step, const OutputRow *row);
+static void     judge_draft(PkRequest *request, int32_t id);
 static PkStatus advance(Step *step);
 static void     pool_rows(Step *step, PkRequest *request, size_t row);
 static void     finish_floats(Step *step, PkRequest *request);
@@ -98,7 +102,7 @@ add_to_batch(Step *step, PkRequest *request)
 		int32_t layer = PK_NO_CAPTURE;
 
 		if (request->kind == PK_REQUEST_GENERATE)
-			wants_logits = pos + 1 == request->n_tokens;
+			wants_logits = pos + 1 >= request->n_tokens;
 		else if (request->kind == PK_REQUEST_SCORE)
 			wants_logits = pos + 1 < request->n_prompt && pos >= request->n_pooled;
 		else if (pos >= request->n_pooled)
@@ -106,13 +110,17 @@ add_to_batch(Step *step, PkRequest *request)
 		if (wants_logits)
 			step->engine->outputs[batch->n_outputs] = (OutputRow){
 				.request = request,
+				.position = pos,
 				.id = request->kind == PK_REQUEST_SCORE ? request->tokens[pos + 1] : -1};
 		pk_batch_add(batch, &request->seq, request->tokens[pos], pos, wants_logits, layer);
 	}
 	return PK_OK;
 }
 
-/* The output head in groups of rows; each group is sampled and emitted before the next. */
+/*
+ * The output head in groups of rows; each group is sampled and emitted before the next. Where a
+ * step is cancelled between two, requests have what was emitted and no more.
+ */
 static PkStatus
 take_outputs(Step *step)
 {
@@ -125,6 +133,7 @@ take_outputs(Step *step)
 		PK_FORWARD(pk_forward_logits(&step->compute, &step->forward, first, n));
 		PK_FORWARD(pk_model_check_read(step->model->model, step->err));
 		step->first_row = first;
+		step->n_rows = n;
 		/* samplers change: this short part is not cancelled half-way */
 		PK_FORWARD(pk_pool_run(step->engine->pool, output_tile, step, n, NULL));
 		PK_FORWARD(emit(step, first, n));
@@ -132,6 +141,7 @@ take_outputs(Step *step)
 	return PK_OK;
 }
 
+/* A row of scores; or the rows of a request one after the other, as each builds on the last. */
 static void
 output_tile(void *arg, size_t thread, size_t tile)
 {
@@ -139,14 +149,32 @@ output_tile(void *arg, size_t thread, size_t tile)
 	const PkKernels *kernels = &step->engine->kernels;
 	OutputRow       *row = &step->engine->outputs[step->first_row + tile];
 	const float     *logits = step->engine->space.logits + tile * step->engine->space.v_stride;
-	PkGeneration    *gen = &row->request->gen;
 
 	(void) thread;
-	if (row->request->kind == PK_REQUEST_GENERATE)
-		row->id = pk_sampler_next(gen->sampler, kernels, logits, gen->n_new, &row->logprob);
-	else
+	if (row->request->kind == PK_REQUEST_SCORE)
 		row->logprob = pk_log_probability(
 			kernels, logits, pk_model_config(step->forward.model)->vocab_size, row->id);
+	else if (tile == 0 || row[-1].request != row->request)
+		sample_rows(step, row, step->n_rows - tile, logits);
+}
+
+/* Of the request of row, as far as the drafted tokens are right; n more rows are at hand. */
+static void
+sample_rows(Step *step, OutputRow *row, size_t n, const float *logits)
+{
+	PkRequest *request = row->request;
+	size_t     last = request->n_cached + request->n_step - 1;
+
+	for (size_t i = 0; i < n && row[i].request == request; i++)
+	{
+		if (request->gen.draft.is_wrong)
+			return;
+		row[i].id = pk_sampler_next(request->gen.sampler, &step->engine->kernels,
+		                            logits + i * step->engine->space.v_stride,
+		                            row[i].position + 1 - request->n_prompt, &row[i].logprob);
+		request->gen.draft.is_wrong =
+			row[i].position < last && row[i].id != request->tokens[row[i].position + 1];
+	}
 }
 
 static PkStatus
@@ -155,20 +183,43 @@ emit(Step *step, size_t first, size_t n)
 	for (size_t i = first; i < first + n; i++)
 	{
 		OutputRow *row = &step->engine->outputs[i];
-		PkRequest *request = row->request;
 
-		if (request->kind == PK_REQUEST_SCORE)
-		{
-			request->floats[request->n_pooled++] = row->logprob;
-			continue;
-		}
-		pk_request_advance(request);
-		if (pk_request_push(request, row->id, row->logprob))
-			PK_FORWARD(pk_engine_end_request(step->engine, request, step->err));
-		else
-			PK_FORWARD(pk_request_move(request, PK_PHASE_DECODE, step->err));
+		if (row->request->kind == PK_REQUEST_SCORE)
+			row->request->floats[row->request->n_pooled++] = row->logprob;
+		else if (row->id >= 0 && row->request->phase != PK_PHASE_ENDED)
+			PK_FORWARD(emit_token(step, row));
 	}
 	return PK_OK;
+}
+
+static PkStatus
+emit_token(Step *step, const OutputRow *row)
+{
+	PkRequest *request = row->request;
+	bool       has_draft = row->position + 1 < request->n_cached + request->n_step;
+
+	pk_request_advance(request, row->position + 1 - request->n_cached);
+	if (has_draft)
+		judge_draft(request, row->id);
+	if (pk_request_push(request, row->id, row->logprob))
+		return pk_engine_end_request(step->engine, request, step->err);
+	return pk_request_move(request, PK_PHASE_DECODE, step->err);
+}
+
+/* id is what follows; a wrong draft ends the request's part of the step. */
+static void
+judge_draft(PkRequest *request, int32_t id)
+{
+	PkDraft *draft = &request->gen.draft;
+	bool     is_right = id == request->tokens[request->n_tokens];
+
+	draft->n_drafted += draft->n;
+	draft->n = 0;
+	pk_lookup_learn(&draft->rates, draft->n_matched, is_right);
+	draft->n_matched++;
+	draft->n_accepted += is_right ? 1 : 0;
+	if (!is_right)
+		request->n_step = 0;
 }
 
 /* Requests without a sampled token move on: chunks of prompts, embeddings, scores. */
@@ -187,7 +238,7 @@ advance(Step *step)
 			row++;
 		if (request->kind == PK_REQUEST_EMBED)
 			pool_rows(step, request, row);
-		pk_request_advance(request);
+		pk_request_advance(request, request->n_step);
 		if (request->kind == PK_REQUEST_GENERATE || request->n_cached < request->n_prompt)
 			continue;
 		if (request->kind == PK_REQUEST_EMBED)

@@ -24,6 +24,7 @@ pk_engine_plan(PkEngine *engine, PkError *err)
 {
 	PK_FORWARD(make_rooms(engine, number_models(engine), err));
 	number_sessions(engine);
+	pk_engine_draft(engine);
 	fill_budgets(engine);
 	fill_items(engine);
 
@@ -120,7 +121,7 @@ fill_budgets(PkEngine *engine)
 
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 	{
-		decode_ns += pk_pace_decode_ns(&model->pace, model->n_decoding);
+		decode_ns += pk_pace_decode_ns(&model->pace, model->n_decoding + model->n_drafted);
 		n_prefilling += model->n_prompts > 0 ? 1 : 0;
 	}
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
@@ -130,7 +131,7 @@ fill_budgets(PkEngine *engine)
 		budget->n_tokens = budget->n_prompt = engine->max_batch_tokens;
 		if (model->n_prompts > 0 && decode_ns > 0 && !engine->has_fixed_chunks)
 			budget->n_prompt =
-				pk_pace_chunk(&model->pace, model->n_decoding,
+				pk_pace_chunk(&model->pace, model->n_decoding + model->n_drafted,
 			                  (pk_pace_target_ns(decode_ns) - decode_ns) / (double) n_prefilling,
 			                  engine->max_batch_tokens);
 	}
@@ -148,6 +149,7 @@ fill_items(PkEngine *engine)
 		                                 .session = request->session->index,
 		                                 .n_cached = request->n_cached,
 		                                 .n_todo = pk_request_n_todo(request),
+		                                 .n_draft = request->gen.draft.n,
 		                                 .n_blocks = request->seq.n_blocks,
 		                                 .block_bytes = pk_kv_block_bytes(request->model->cache),
 		                                 .is_paused = request->is_paused};
@@ -216,6 +218,7 @@ apply_plan(PkEngine *engine, PkError *err)
 		const PkSchedItem *item = &engine->items[i];
 
 		request->n_step = item->n_take;
+		request->gen.draft.n = item->n_take > item->n_todo ? item->n_take - item->n_todo : 0;
 		if (item->is_preempted && request->phase != PK_PHASE_WAITING)
 			PK_FORWARD(pk_request_move(request, PK_PHASE_WAITING, err));
 		if (request->phase == PK_PHASE_WAITING && (item->n_blocks > 0 || item->n_take > 0))
@@ -224,7 +227,7 @@ apply_plan(PkEngine *engine, PkError *err)
 			continue;
 		PK_FORWARD(pk_kv_seq_grow(&request->seq, request->n_cached + request->n_step, err));
 		if (request->kind == PK_REQUEST_GENERATE)
-			PK_FORWARD(pk_request_reserve(request, err));
+			PK_FORWARD(pk_request_reserve(request, 1 + request->gen.draft.n, err));
 	}
 	return PK_OK;
 }

@@ -386,6 +386,8 @@ send_end(const PkServer *server, PkJob *job, PkError *err)
 	                          .n_generated = (uint32_t) pk_request_n_pieces(request),
 	                          .n_reused = (uint32_t) pk_request_n_reused(request),
 	                          .n_steps = (uint32_t) job->n_steps,
+	                          .n_drafted = (uint32_t) pk_request_n_drafted(request),
+	                          .n_accepted = (uint32_t) pk_request_n_accepted(request),
 	                          .n_step_rows = job->n_step_rows,
 	                          .last_step = server->n_steps,
 	                          .queue_us = job->began_us - job->arrived_us,

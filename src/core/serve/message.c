@@ -26,7 +26,7 @@ typedef struct SubmitHead
 	uint32_t       n_stop;
 	uint32_t       path_size;
 	uint32_t       name_size;
-	uint32_t       zero;
+	uint32_t       prompt_lookup_num_tokens;
 } SubmitHead;
 
 _Static_assert(sizeof(SubmitHead) % 8 == 0, "what follows is aligned for tokens");
@@ -52,6 +52,7 @@ pk_submit_send(PkConn *conn, const PkSubmit *submit, PkError *err)
 	                             .pooling = spec->pooling,
 	                             .normalize = spec->normalize,
 	                             .layer = spec->layer,
+	                             .prompt_lookup_num_tokens = spec->prompt_lookup_num_tokens,
 	                             .n_tokens = (uint32_t) spec->n_tokens,
 	                             .n_stop = (uint32_t) spec->n_stop,
 	                             .path_size = (uint32_t) strlen(submit->image_path) + 1,
@@ -101,6 +102,7 @@ pk_submit_read(const PkFrame *frame, PkSubmit *out, PkError *err)
 	                            .max_tokens = head.max_tokens,
 	                            .sample = head.sample,
 	                            .n_stop = head.n_stop,
+	                            .prompt_lookup_num_tokens = head.prompt_lookup_num_tokens,
 	                            .pooling = (PkPooling) head.pooling,
 	                            .normalize = head.normalize,
 	                            .layer = head.layer};

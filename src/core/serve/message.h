@@ -19,7 +19,7 @@
 #include "core/serve/frame.h"
 
 /* Bumped when any message changes. */
-#define PK_SERVE_VERSION 2
+#define PK_SERVE_VERSION 3
 
 #define PK_MODEL_NAME_SIZE 64 /* with its end mark: a PostgreSQL name */
 
@@ -97,6 +97,7 @@ typedef struct PkEnded
 	uint32_t n_generated;
 	uint32_t n_reused; /* tokens of the prompt that were not computed again */
 	uint32_t n_steps;
+	uint32_t n_drafted, n_accepted;
 	uint64_t n_step_rows; /* sequences in those steps, summed */
 	uint64_t last_step;   /* steps of the program until then; the last n_steps were its own */
 	uint64_t queue_us;    /* until its first step */

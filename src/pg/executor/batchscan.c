@@ -284,4 +284,6 @@ explain(CustomScanState *node, List *ancestors, ExplainState *es)
 	ExplainPropertyUInteger("Prompt Tokens", NULL, run->n_prompt, es);
 	ExplainPropertyUInteger("Reused Prompt Tokens", NULL, run->n_reused, es);
 	ExplainPropertyUInteger("Generated Tokens", NULL, run->n_generated, es);
+	ExplainPropertyUInteger("Drafted Tokens", NULL, run->n_drafted, es);
+	ExplainPropertyUInteger("Accepted Drafted Tokens", NULL, run->n_accepted, es);
 }

@@ -185,6 +185,8 @@ answer(const void *request, PkpgAnswer *out)
 	out->run = (PkpgRun){.n_prompt = out->n_prompt,
 	                     .n_generated = pk_request_n_pieces(asked),
 	                     .n_reused = pk_request_n_reused(asked),
+	                     .n_drafted = pk_request_n_drafted(asked),
+	                     .n_accepted = pk_request_n_accepted(asked),
 	                     .n_steps = n_steps - local->steps_before,
 	                     .n_step_rows = n_step_rows - local->step_rows_before,
 	                     .first_step = local->steps_before + 1,

@@ -211,6 +211,8 @@ answer(const void *request, PkpgAnswer *out)
 	out->run = (PkpgRun){.n_prompt = ended->n_prompt,
 	                     .n_generated = ended->n_generated,
 	                     .n_reused = ended->n_reused,
+	                     .n_drafted = ended->n_drafted,
+	                     .n_accepted = ended->n_accepted,
 	                     .n_steps = ended->n_steps,
 	                     .n_step_rows = ended->n_step_rows,
 	                     .first_step = ended->last_step - ended->n_steps + 1,

@@ -18,6 +18,8 @@ pkpg_run_add(PkpgRun *sum, const PkpgRun *run)
 	sum->n_prompt += run->n_prompt;
 	sum->n_generated += run->n_generated;
 	sum->n_reused += run->n_reused;
+	sum->n_drafted += run->n_drafted;
+	sum->n_accepted += run->n_accepted;
 	sum->n_steps += run->n_steps;
 	sum->n_step_rows += run->n_step_rows;
 	if (sum->first_step == 0 || (run->first_step > 0 && run->first_step < sum->first_step))

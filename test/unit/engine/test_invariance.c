@@ -155,6 +155,7 @@ ask(const Question *question, PkEngine *engine, size_t first, size_t n, Answers 
 		                      .normalize = i % 2 == 0,
 		                      .layer = (int32_t) (i % 4) - 1,
 		                      .max_tokens = MAX_TOKENS,
+		                      .prompt_lookup_num_tokens = n > 1 ? 15 : 0,
 		                      .sample = {.temperature = 1.0f,
 		                                 .top_p = i % 2 == 0 ? 1.0f : 0.9f,
 		                                 .repetition_penalty = i % 3 == 0 ? 1.2f : 1.0f,

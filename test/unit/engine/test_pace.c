@@ -9,6 +9,7 @@
 
 static void test_target(void);
 static void test_chunk(void);
+static void test_rows(void);
 static void test_noise(void);
 static void test_machine(void);
 
@@ -17,6 +18,7 @@ main(void)
 {
 	test_target();
 	test_chunk();
+	test_rows();
 	test_noise();
 	test_machine();
 	return done_testing();
@@ -62,6 +64,34 @@ test_chunk(void)
 	measure_often(&pace, 16, 20, 100 * MS);
 	is_int((long long) pk_pace_chunk(&pace, 16, 60 * MS, 512), 20,
 	       "what decoding takes is not counted for the prompt");
+}
+
+static void
+test_rows(void)
+{
+	PkPace pace;
+	size_t n = 1, n_classes = 0;
+
+	for (; n <= 65536; n = pk_pace_same_rows(n) + 1)
+		n_classes++;
+	ok(n_classes <= PK_PACE_CLASSES && pk_pace_same_rows(8) == 8 && pk_pace_same_rows(9) == 10 &&
+	       pk_pace_same_rows(17) == 20,
+	   "%zu classes for the rows of a step", n_classes);
+	pk_pace_init(&pace, 1300000000, 2, false);
+	for (size_t rows = 1; rows <= 65536; rows *= 2)
+	{
+		measure_often(&pace, rows, 0, (double) (10 + rows) * MS);
+		ok(fabs(pk_pace_decode_ns(&pace, rows) - (double) (10 + rows) * MS) < MS,
+		   "a step of %zu rows is known", rows);
+	}
+	pk_pace_init(&pace, 1300000000, 2, false);
+	measure_often(&pace, 0, 64, 64 * MS);
+	measure_often(&pace, 16, 0, 40 * MS);
+	measure_often(&pace, 24, 0, 42 * MS);
+	is_near(pk_pace_decode_ns(&pace, 20), 42 * MS, 0.1 * MS, "no more than what more rows took");
+	is_near(pk_pace_decode_ns(&pace, 28), 46 * MS, 0.1 * MS, "what fewer rows took, and tokens");
+	pk_pace_measure(&pace, 32, 0, 9e3 * MS);
+	is_near(pk_pace_decode_ns(&pace, 32), 75 * MS, 0.2 * MS, "one slow step is not believed");
 }
 
 static void

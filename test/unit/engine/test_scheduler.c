@@ -27,6 +27,7 @@ static void test_order(void);
 static void test_turns(void);
 static void test_memory(void);
 static void test_pause(void);
+static void test_drafts(void);
 static void test_fairness(void);
 static void test_random(void);
 
@@ -37,6 +38,7 @@ main(void)
 	test_turns();
 	test_memory();
 	test_pause();
+	test_drafts();
 	test_fairness();
 	test_random();
 	return done_testing();
@@ -231,11 +233,52 @@ test_pause(void)
 	   "and for new ones");
 }
 
+static PkSchedItem
+drafted(size_t n_cached, size_t n_draft)
+{
+	PkSchedItem decodes = item(0, n_cached, 1);
+
+	decodes.n_draft = n_draft;
+	return decodes;
+}
+
+static void
+test_drafts(void)
+{
+	PkSchedItem   items[3] = {drafted(16, 20), drafted(20, 5), item(1, 0, 30)};
+	PkSchedBudget budget = {.n_tokens = 64, .n_prompt = 60};
+
+	plan(items, 3, &budget, 100);
+	ok(items[0].n_take == 21 && items[1].n_take == 6 && items[2].n_take == 30,
+	   "drafted tokens are computed with the one they follow");
+
+	PkSchedItem narrow[3] = {drafted(16, 20), drafted(20, 5), item(1, 0, 30)};
+
+	budget = (PkSchedBudget){36, 36};
+	plan(narrow, 3, &budget, 100);
+	ok(narrow[0].n_take == 5 && narrow[1].n_take == 1 && narrow[2].n_take == 30,
+	   "as far as a step has room beside decode tokens and prompts");
+
+	PkSchedItem full[3] = {drafted(16, 20), drafted(20, 20), item(1, 16, 1)};
+
+	budget = (PkSchedBudget){64, 64};
+	plan(full, 3, &budget, 6);
+	ok(full[0].n_take == 16 && full[1].n_take == 12 && full[2].n_take == 1 && !full[2].is_preempted,
+	   "and keys and values: nobody makes way for them");
+
+	PkSchedItem paused[2] = {drafted(16, 20), drafted(0, 20)};
+
+	paused[0].is_paused = true;
+	budget = (PkSchedBudget){64, 64};
+	plan(paused, 2, &budget, 100);
+	ok(paused[0].n_take == 0 && paused[1].n_take == 1, "only behind a decode token");
+}
+
 /* One step of a load: plan, compute, let go of who has ended. ended[s]: more of session s. */
 static bool
 step(Load *load, PkSchedBudget budget, size_t *n_preempted, size_t *ended)
 {
-	size_t     kept = 0;
+	size_t     kept = 0, n_taken = 0, n_tokens = budget.n_tokens;
 	PkSchedule schedule = {.items = load->items,
 	                       .n_items = load->n,
 	                       .sessions = load->sessions,
@@ -244,19 +287,23 @@ step(Load *load, PkSchedBudget budget, size_t *n_preempted, size_t *ended)
 	                       .free_bytes = load->kv_bytes - used_bytes(load->items, load->n),
 	                       .ops = &ops};
 
+	for (size_t i = 0; i < load->n; i++)
+		load->items[i].n_draft = (size_t) rand() % 20; /* none will turn out right */
 	pk_scheduler_plan(&schedule);
 	for (size_t i = 0; i < load->n; i++)
 	{
 		PkSchedItem *it = &load->items[i];
 
 		*n_preempted += it->is_preempted;
+		n_taken += it->n_take;
+		if (pk_kv_n_blocks(it->n_cached + it->n_take) > it->n_blocks)
+			it->n_blocks = pk_kv_n_blocks(it->n_cached + it->n_take);
+		it->n_take = it->n_take < it->n_todo ? it->n_take : it->n_todo;
 		it->n_cached += it->n_take;
 		it->n_todo -= it->n_take;
-		if (pk_kv_n_blocks(it->n_cached) > it->n_blocks)
-			it->n_blocks = pk_kv_n_blocks(it->n_cached);
 	}
 
-	bool is_within = used_bytes(load->items, load->n) <= load->kv_bytes;
+	bool is_within = used_bytes(load->items, load->n) <= load->kv_bytes && n_taken <= n_tokens;
 
 	for (size_t i = 0; i < load->n; i++)
 	{
