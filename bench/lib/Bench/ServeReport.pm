@@ -24,6 +24,10 @@ sub write
 my @RATIOS = (
 	[ '16 clients to 1',                  'sql \d\d+ clients',      'sql 1 client' ],
 	[ '16 clients to llama-server',       'sql \d\d+ clients',      'llama.cpp \d\d+ clients' ],
+	[ '1 client, with drafts to without', 'sql 1 client, drafts', 'sql 1 client' ],
+	[ '16 clients, with drafts to without', 'sql \d\d+ clients, drafts', 'sql \d\d+ clients' ],
+	[ '16 clients with drafts to llama-server', 'sql \d\d+ clients, drafts',
+		'llama.cpp \d\d+ clients' ],
 	[ '1 client to llama-server',         'sql 1 client',           'llama.cpp 1 client' ],
 	[ 'p99 between tokens, with a prompt to without', 'sql between tokens, .* and a prompt: p99',
 		'sql between tokens, \d+ streams: p99' ],

@@ -19,6 +19,7 @@ my $QUIET_S    = 6;      # that streams run undisturbed
 my $LONGEST_S  = 40;     # and with a long prompt
 my $N_PROMPTS  = 1000;
 my $N_REQUESTS = 300;
+my $DRAFTS     = '-c polyko.prompt_lookup_num_tokens=10';
 
 sub new
 {
@@ -90,8 +91,12 @@ sub measure_clients
 	my $n = $self->{plan}{n_clients};
 	$self->fill_rows($self->{session}, 'bench_prompt', $N_PROMPTS);
 	$self->{plan}{client_prompts} = [ map { $self->new_text } 1 .. $n ];
-	$self->pgbench($record, 1, '1 client');
-	$self->pgbench($record, $n, "$n clients");
+	for my $drafts ('', ', drafts')
+	{
+		local $ENV{PGOPTIONS} = $drafts ? $DRAFTS : '';
+		$self->pgbench($record, 1, "1 client$drafts");
+		$self->pgbench($record, $n, "$n clients$drafts");
+	}
 	return;
 }
 

@@ -29,10 +29,15 @@
 #define MOST_DOWN 0.5
 #define MOST_UP 3.0
 
+/* Steps; the machine may have been busy then, or contexts shorter. */
+#define FORGOTTEN_AFTER 50
 /* A step is not thought to take longer than by this what fewer rows and prompt_ns say. */
 #define MOST_BEYOND 1.5
+/* A row costs at least so much of what a token of a prompt does. */
+#define LEAST_OF_PROMPT (1.0 / 8)
 
 static size_t class_of(size_t n_rows);
+static double fewer_ns(const PkPace *pace, size_t n_rows, double *most);
 static double prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns);
 
 void
@@ -50,9 +55,14 @@ pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 {
 	if (n_prompt == 0)
 	{
-		double *ns = &pace->ns_rows[class_of(n_decode)];
+		size_t  class = class_of(n_decode);
+		double *ns = &pace->ns_rows[class];
 
 		*ns = *ns > 0 ? (*ns + elapsed_ns) / 2 : elapsed_ns;
+		pace->measured[class] = ++pace->n_measured;
+		for (size_t c = 0; c < PK_PACE_CLASSES; c++)
+			if (pace->n_measured - pace->measured[c] > FORGOTTEN_AFTER)
+				pace->ns_rows[c] = 0;
 	}
 	else
 		pace->ns_prompt +=
@@ -103,26 +113,52 @@ prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 double
 pk_pace_decode_ns(const PkPace *pace, size_t n_decode)
 {
-	double fewer = INFINITY, more = INFINITY, same;
 	size_t class = n_decode > 0 ? class_of(n_decode) : 0;
-	size_t n_rows = 1;
+	double same = pace->ns_rows[class], more = INFINITY, most;
+	double fewer;
 
 	if (n_decode == 0)
 		return 0;
-	for (size_t c = 0; c < class; c++, n_rows = pk_pace_same_rows(n_rows + 1))
-	{
-		double ns = pace->ns_rows[c] + (double) (n_decode - n_rows) * pace->ns_prompt;
-
-		fewer = pace->ns_rows[c] > 0 && ns < fewer ? ns : fewer;
-	}
+	fewer = fewer_ns(pace, n_decode, &most);
+	if (same > 0)
+		return most * MOST_BEYOND < same ? most * MOST_BEYOND : same;
 	for (size_t c = class + 1; c < PK_PACE_CLASSES; c++)
 		more = pace->ns_rows[c] > 0 && pace->ns_rows[c] < more ? pace->ns_rows[c] : more;
-	same = pace->ns_rows[class];
-	if (same > 0)
-		return fewer * MOST_BEYOND < same ? fewer * MOST_BEYOND : same;
 	if (fewer < more)
 		return fewer;
 	return more < INFINITY ? more : pace->ns_guess;
+}
+
+/*
+ * What n_rows take by what fewer took, infinite if nothing is known; *most if each row more costs
+ * what a token of a prompt does. Where two numbers of rows were measured, their difference says
+ * what a row costs, up to twice as many rows: often much less, as a step waits for memory.
+ */
+static double
+fewer_ns(const PkPace *pace, size_t n_rows, double *most)
+{
+	double least = INFINITY, first_ns = 0;
+	size_t first = 0, known = 1;
+
+	*most = INFINITY;
+	for (size_t c = 0; c < class_of(n_rows); c++, known = pk_pace_same_rows(known + 1))
+	{
+		double ns = pace->ns_rows[c], row_ns = pace->ns_prompt;
+		size_t n_near = n_rows < 2 * known ? n_rows - known : known;
+
+		if (ns == 0)
+			continue;
+		if (first > 0 && (ns - first_ns) / (double) (known - first) < row_ns)
+			row_ns = (ns - first_ns) / (double) (known - first);
+		if (row_ns < pace->ns_prompt * LEAST_OF_PROMPT)
+			row_ns = pace->ns_prompt * LEAST_OF_PROMPT;
+		if (first == 0)
+			first = known, first_ns = ns;
+		*most = fmin(*most, ns + (double) (n_rows - known) * pace->ns_prompt);
+		least = fmin(least, ns + (double) n_near * row_ns +
+		                        (double) (n_rows - known - n_near) * pace->ns_prompt);
+	}
+	return least;
 }
 
 double

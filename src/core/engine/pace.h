@@ -12,7 +12,9 @@
 
 typedef struct PkPace
 {
-	double ns_rows[PK_PACE_CLASSES]; /* a step of so many decode tokens alone; 0: not measured */
+	double ns_rows[PK_PACE_CLASSES]; /* a step of so many decode tokens alone; 0: not known */
+	size_t measured[PK_PACE_CLASSES]; /* the last of n_measured that had so many */
+	size_t n_measured;                /* steps without prompts */
 	double ns_guess;                 /* until one was: the weights are read once */
 	double ns_prompt;                /* what a token of a prompt adds to a step */
 } PkPace;

@@ -80,7 +80,7 @@ test_rows(void)
 	pk_pace_init(&pace, 1300000000, 2, false);
 	for (size_t rows = 1; rows <= 65536; rows *= 2)
 	{
-		measure_often(&pace, rows, 0, (double) (10 + rows) * MS);
+		pk_pace_measure(&pace, rows, 0, (double) (10 + rows) * MS);
 		ok(fabs(pk_pace_decode_ns(&pace, rows) - (double) (10 + rows) * MS) < MS,
 		   "a step of %zu rows is known", rows);
 	}
@@ -89,9 +89,13 @@ test_rows(void)
 	measure_often(&pace, 16, 0, 40 * MS);
 	measure_often(&pace, 24, 0, 42 * MS);
 	is_near(pk_pace_decode_ns(&pace, 20), 42 * MS, 0.1 * MS, "no more than what more rows took");
-	is_near(pk_pace_decode_ns(&pace, 28), 46 * MS, 0.1 * MS, "what fewer rows took, and tokens");
+	is_near(pk_pace_decode_ns(&pace, 28), 43 * MS, 0.1 * MS, "a row costs what rows cost before");
+	is_near(pk_pace_decode_ns(&pace, 50), 50 * MS, 0.1 * MS, "far from them, what prompts do");
 	pk_pace_measure(&pace, 32, 0, 9e3 * MS);
 	is_near(pk_pace_decode_ns(&pace, 32), 75 * MS, 0.2 * MS, "one slow step is not believed");
+	for (size_t i = 0; i < 3; i++)
+		measure_often(&pace, 16, 0, 40 * MS);
+	is_near(pk_pace_decode_ns(&pace, 24), 48 * MS, 0.2 * MS, "what was long ago is forgotten");
 }
 
 static void
