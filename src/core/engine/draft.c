@@ -4,51 +4,55 @@
  *
  * A drafted token is a row more in the step; if it is what the request samples, that token costs no
  * step of its own. Rows are nearly free while a step waits for memory and dear once it computes, so
- * what steps have cost (pace.h) decides: most tokens a second, likely ones first. Answers are the
- * same whatever is drafted, as a position's bits don't depend on what else is in the step; that is
- * true of 'q8' and 'q4', so other formats are not drafted for.
+ * what steps have cost (pace.h) decides: most tokens a second, likely ones first, and where others
+ * wait for the step, too, it takes at most half as long again. Answers are the same whatever is
+ * drafted, as a position's bits don't depend on what else is in the step; that is true of 'q8' and
+ * 'q4', so other formats are not drafted for.
+ *
+ * Drafts are proposed and judged in each step, whether they are computed or not: so what becomes of
+ * them is known for nothing.
  */
 #include "core/engine/engine_internal.h"
 
-/* Chances are told apart by so much. */
-#define N_LEVELS 64
+/* Of a step without drafts; one that takes longer than LONG_NS anyway is hardly prolonged. */
+#define MOST_PROLONGED 1.5
+#define LONG_PROLONGED 1.1
+#define LONG_NS 200e6
+/* Drafted tokens of a model in a step, and the least chance that one is computed with. */
+#define MOST_ROWS 256
+#define LEAST_CHANCE (1.0 / 16)
 
-/* Steps that could have drafted and did not before one tries, so that its cost is known. */
-#define TRY_AFTER 8
-
-/* Drafted tokens with chances of 1/64 of each other. */
-typedef struct Level
-{
-	size_t n;
-	double chances; /* summed: tokens to expect */
-} Level;
-
-static void   propose(PkRequest *request);
-static size_t most_drafted(const PkRequest *request);
-static void   add_to_levels(const PkRequest *request, Level *levels);
-static size_t lowest_level(PkEngineModel *model, const Level *levels);
-static size_t best_level(const PkEngineModel *model, const Level *levels);
-static size_t keep_levels(PkRequest *request, size_t lowest);
-static size_t level_of(double chance);
+static void       propose(PkRequest *request);
+static size_t     most_proposed(const PkRequest *request);
+static size_t     worth_it(PkEngine *engine, PkEngineModel *model, double most_ns);
+static double     most_ns(const PkEngineModel *model, size_t n_decoding_models);
+static void       begin(PkEngine *engine, const PkEngineModel *model);
+static PkRequest *likeliest(PkEngine *engine, const PkEngineModel *model);
+static void       draft(PkRequest *request);
 
 void
 pk_engine_draft(PkEngine *engine)
 {
+	size_t n_decoding_models = 0;
+
 	for (PkRequest *request = engine->first; request != NULL; request = request->next)
 		propose(request);
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
+		n_decoding_models += model->n_decoding > 0 ? 1 : 0;
+	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 	{
-		Level  levels[N_LEVELS] = {{0, 0}};
-		size_t lowest;
+		PkRequest *next;
 
-		for (PkRequest *request = engine->first; request != NULL; request = request->next)
-			if (request->model == model)
-				add_to_levels(request, levels);
-		lowest = lowest_level(model, levels);
 		model->n_drafted = 0;
-		for (PkRequest *request = engine->first; request != NULL; request = request->next)
-			if (request->model == model)
-				model->n_drafted += keep_levels(request, lowest);
+		if (model->n_decoding == 0)
+			continue;
+
+		size_t n = worth_it(engine, model, most_ns(model, n_decoding_models));
+
+		begin(engine, model);
+		for (; model->n_drafted < n && (next = likeliest(engine, model)) != NULL;
+		     model->n_drafted++)
+			draft(next);
 	}
 }
 
@@ -56,21 +60,22 @@ pk_engine_draft(PkEngine *engine)
 static void
 propose(PkRequest *request)
 {
-	PkDraft *draft = &request->gen.draft;
-	size_t   n = most_drafted(request);
+	PkDraft *d = &request->gen.draft;
+	size_t   n = most_proposed(request);
 
-	draft->n = 0;
-	draft->is_wrong = false;
+	d->n = d->n_proposed = 0;
+	if (request->phase == PK_PHASE_DECODE) /* what an earlier draft held, and was wrong */
+		pk_kv_seq_shrink(&request->seq, request->n_tokens);
 	if (n == 0)
 		return;
-	draft->n_matched =
+	d->n_matched =
 		pk_lookup(request->tokens, request->n_tokens, n, request->tokens + request->n_tokens);
-	draft->n = draft->n_matched > 0 ? n : 0;
+	d->n_proposed = d->n_matched > 0 ? n : 0;
 }
 
 /* The last token of an answer is never computed. */
 static size_t
-most_drafted(const PkRequest *request)
+most_proposed(const PkRequest *request)
 {
 	PkQuant quant = pk_model_info(request->model->model)->quant;
 	size_t  room = request->gen.max_new - request->gen.n_new;
@@ -81,85 +86,94 @@ most_drafted(const PkRequest *request)
 	return request->gen.draft.n_most < room - 1 ? request->gen.draft.n_most : room - 1;
 }
 
-static void
-add_to_levels(const PkRequest *request, Level *levels)
-{
-	const PkDraft *draft = &request->gen.draft;
-	double         chance = 1;
-
-	for (size_t i = 0; i < draft->n; i++)
-	{
-		chance *= pk_lookup_chance(&draft->rates, draft->n_matched + i);
-		levels[level_of(chance)].n++;
-		levels[level_of(chance)].chances += chance;
-	}
-}
-
-/* N_LEVELS: nothing is worth it. */
+/* Drafted tokens with which a step gives most tokens a second. */
 static size_t
-lowest_level(PkEngineModel *model, const Level *levels)
+worth_it(PkEngine *engine, PkEngineModel *model, double most)
 {
-	size_t lowest = best_level(model, levels);
-	size_t likely = N_LEVELS;
+	const PkPace *pace = &model->pace;
+	size_t        n_rows = model->n_decoding, n = 0, n_best = 0;
+	size_t        n_unknown = pk_pace_same_rows(n_rows) + 1 - n_rows; /* to a number of rows */
+	double        n_tokens = (double) n_rows, ns = pk_pace_decode_ns(pace, n_rows);
+	double        best = n_tokens / ns;
+	bool          may_learn = model->n_prompts == 0; /* else steps say nothing of rows */
+	PkRequest    *next;
 
-	for (size_t level = 0; level < N_LEVELS; level++)
-		likely = levels[level].n > 0 ? level : likely;
-	if (likely == N_LEVELS)
-		return N_LEVELS;
-	if (lowest == N_LEVELS && ++model->n_undrafted > TRY_AFTER)
-		lowest = likely;
-	if (lowest < N_LEVELS)
-		model->n_undrafted = 0;
-	return lowest;
-}
-
-/* With which a step gives most tokens a second, and no other waits long for it. */
-static size_t
-best_level(const PkEngineModel *model, const Level *levels)
-{
-	size_t lowest = N_LEVELS;
-	size_t n_rows = model->n_decoding;
-	double n_tokens = (double) n_rows;
-	double ns = pk_pace_decode_ns(&model->pace, n_rows);
-	double most_ns = pk_pace_target_ns(ns);
-	double best = n_tokens / ns;
-
-	for (size_t level = N_LEVELS; level-- > 0;)
+	if (may_learn && !pk_pace_knows(pace, n_rows))
+		return 0;
+	begin(engine, model);
+	while (n < MOST_ROWS && (next = likeliest(engine, model)) != NULL)
 	{
-		if (levels[level].n == 0)
-			continue;
-		n_rows += levels[level].n;
-		n_tokens += levels[level].chances;
-		ns = pk_pace_decode_ns(&model->pace, n_rows);
-		if (ns > most_ns)
+		n_tokens += next->gen.draft.chance;
+		draft(next);
+		ns = pk_pace_decode_ns(pace, n_rows + ++n);
+		if (ns <= most && n_tokens / ns > best)
+		{
+			best = n_tokens / ns;
+			n_best = n;
+		}
+		if (ns > most && n >= n_unknown)
 			break;
-		if (n_tokens / ns <= best)
-			continue;
-		best = n_tokens / ns;
-		lowest = level;
 	}
-	return lowest;
+	/* tried once in a while, as it may have become cheaper, or never was as dear as a prompt */
+	if (n_best == 0 && may_learn && n >= n_unknown && !pk_pace_knows(pace, n_rows + n_unknown))
+		return n_unknown;
+	return n_best;
 }
 
-static size_t
-keep_levels(PkRequest *request, size_t lowest)
+/* That a step may take; models are computed one after the other. */
+static double
+most_ns(const PkEngineModel *model, size_t n_decoding_models)
 {
-	PkDraft *draft = &request->gen.draft;
-	double   chance = 1;
+	double ns = pk_pace_decode_ns(&model->pace, model->n_decoding);
+	double most = MOST_PROLONGED * ns, least = LONG_PROLONGED * ns;
 
-	for (size_t i = 0; i < draft->n; i++)
+	if (model->n_decoding == 1 && n_decoding_models == 1)
+		return pk_pace_target_ns(ns); /* nobody else waits for its next token */
+	most = most < LONG_NS ? most : LONG_NS;
+	most = most > least ? most : least;
+	return ns + (most - ns) / (double) n_decoding_models;
+}
+
+/* No token is drafted yet. */
+static void
+begin(PkEngine *engine, const PkEngineModel *model)
+{
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
 	{
-		chance *= pk_lookup_chance(&draft->rates, draft->n_matched + i);
-		if (level_of(chance) < lowest)
-			draft->n = i;
+		PkDraft *d = &request->gen.draft;
+
+		if (request->model != model || d->n_proposed == 0)
+			continue;
+		d->n = 0;
+		d->chance = pk_lookup_chance(&d->rates, d->n_matched);
 	}
-	return draft->n;
 }
 
-static size_t
-level_of(double chance)
+/* Whose next proposed token has the best chance; NULL: none is left. */
+static PkRequest *
+likeliest(PkEngine *engine, const PkEngineModel *model)
 {
-	size_t level = (size_t) (chance * N_LEVELS);
+	PkRequest *best = NULL;
+	double     chance = LEAST_CHANCE;
 
-	return level < N_LEVELS ? level : N_LEVELS - 1;
+	for (PkRequest *request = engine->first; request != NULL; request = request->next)
+	{
+		const PkDraft *d = &request->gen.draft;
+
+		if (request->model != model || d->n == d->n_proposed || d->chance <= chance)
+			continue;
+		best = request;
+		chance = d->chance;
+	}
+	return best;
+}
+
+/* Its next proposed token; that of the one after it depends on it. */
+static void
+draft(PkRequest *request)
+{
+	PkDraft *d = &request->gen.draft;
+
+	d->n++;
+	d->chance *= pk_lookup_chance(&d->rates, d->n_matched + d->n);
 }

@@ -29,16 +29,27 @@
 #define MOST_DOWN 0.5
 #define MOST_UP 3.0
 
+/*
+ * A step is not thought to have taken more than this of what was expected: if it is true, the next
+ * ones say so, too.
+ */
+#define MOST_EXPECTED 2.0
 /* Steps; the machine may have been busy then, or contexts shorter. */
 #define FORGOTTEN_AFTER 50
-/* A step is not thought to take longer than by this what fewer rows and prompt_ns say. */
-#define MOST_BEYOND 1.5
-/* A row costs at least so much of what a token of a prompt does. */
+/* Rows beyond n that cost as much as those before; further ones may be too many for the memory to
+ * hide. */
+#define NEAR_ROWS(n) ((n) / 4 + 2)
+/* A row costs at least so much of what a token of a prompt does, and such a token of its guess. */
 #define LEAST_OF_PROMPT (1.0 / 8)
+#define LEAST_OF_GUESS (1.0 / 64)
 
+static void   measure_rows(PkPace *pace, size_t n_rows, double elapsed_ns);
+static bool   is_known(const PkPace *pace);
+static size_t halvings(size_t n_rows);
 static size_t class_of(size_t n_rows);
-static double fewer_ns(const PkPace *pace, size_t n_rows, double *most);
 static double prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns);
+static double from_fewer(const PkPace *pace, size_t n_rows);
+static double known_of_more(const PkPace *pace, size_t n_rows, size_t *n);
 
 void
 pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
@@ -48,46 +59,75 @@ pk_pace_init(PkPace *pace, uint64_t n_weights, size_t n_threads, bool is_scalar)
 	*pace =
 		(PkPace){.ns_prompt = n / ((is_scalar ? GUESS_SCALAR : GUESS_VECTOR) * (double) n_threads),
 	             .ns_guess = n / GUESS_MEMORY};
+	pace->ns_prompt_least = pace->ns_prompt * LEAST_OF_GUESS;
 }
 
 void
 pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns)
 {
 	if (n_prompt == 0)
-	{
-		size_t  class = class_of(n_decode);
-		double *ns = &pace->ns_rows[class];
-
-		*ns = *ns > 0 ? (*ns + elapsed_ns) / 2 : elapsed_ns;
-		pace->measured[class] = ++pace->n_measured;
-		for (size_t c = 0; c < PK_PACE_CLASSES; c++)
-			if (pace->n_measured - pace->measured[c] > FORGOTTEN_AFTER)
-				pace->ns_rows[c] = 0;
-	}
+		measure_rows(pace, n_decode, elapsed_ns);
 	else
 		pace->ns_prompt +=
 			SHARE * (prompt_ns(pace, n_decode, n_prompt, elapsed_ns) - pace->ns_prompt);
+	if (pace->ns_prompt < pace->ns_prompt_least)
+		pace->ns_prompt = pace->ns_prompt_least;
+}
+
+static void
+measure_rows(PkPace *pace, size_t n_rows, double elapsed_ns)
+{
+	size_t class = class_of(n_rows);
+	double *ns = &pace->ns_rows[class];
+	double  expected = pk_pace_decode_ns(pace, n_rows);
+
+	if (is_known(pace) && elapsed_ns > expected * MOST_EXPECTED)
+		elapsed_ns = expected * MOST_EXPECTED;
+	*ns = *ns > 0 ? (*ns + elapsed_ns) / 2 : elapsed_ns;
+	pace->measured[class] = ++pace->n_measured;
+	for (size_t c = 0; c < PK_PACE_CLASSES; c++)
+		if (pace->n_measured - pace->measured[c] > FORGOTTEN_AFTER)
+			pace->ns_rows[c] = 0;
+}
+
+/* Anything was measured. */
+static bool
+is_known(const PkPace *pace)
+{
+	return pace->n_measured > 0;
 }
 
 static size_t
 class_of(size_t n_rows)
 {
-	size_t last = n_rows - 1, n_halved = 0;
+	size_t n = halvings(n_rows), class = ((n_rows - 1) >> n) + 4 * n;
 
-	while (last >> n_halved >= 8)
-		n_halved++;
-	last = (last >> n_halved) + 4 * n_halved;
-	return last < PK_PACE_CLASSES ? last : PK_PACE_CLASSES - 1;
+	return class < PK_PACE_CLASSES ? class : PK_PACE_CLASSES - 1;
+}
+
+/* Of the number of the last row, until it is below 8. */
+static size_t
+halvings(size_t n_rows)
+{
+	size_t n = 0;
+
+	while ((n_rows - 1) >> n >= 8)
+		n++;
+	return n;
 }
 
 size_t
 pk_pace_same_rows(size_t n_decode)
 {
-	size_t n_halved = 0;
+	size_t n = halvings(n_decode);
 
-	while ((n_decode - 1) >> n_halved >= 8)
-		n_halved++;
-	return (((n_decode - 1) >> n_halved) + 1) << n_halved;
+	return (((n_decode - 1) >> n) + 1) << n;
+}
+
+bool
+pk_pace_knows(const PkPace *pace, size_t n_decode)
+{
+	return pace->ns_rows[class_of(n_decode)] > 0;
 }
 
 /* What a token of this step cost, as far as it is believed. */
@@ -109,56 +149,68 @@ prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_n
 	return ns < most ? ns : most;
 }
 
-/* What was measured of as many, within what is known of fewer and of more. */
 double
 pk_pace_decode_ns(const PkPace *pace, size_t n_decode)
 {
-	size_t class = n_decode > 0 ? class_of(n_decode) : 0;
-	double same = pace->ns_rows[class], more = INFINITY, most;
-	double fewer;
+	double fewer, more;
+	size_t n_more;
 
 	if (n_decode == 0)
 		return 0;
-	fewer = fewer_ns(pace, n_decode, &most);
-	if (same > 0)
-		return most * MOST_BEYOND < same ? most * MOST_BEYOND : same;
-	for (size_t c = class + 1; c < PK_PACE_CLASSES; c++)
-		more = pace->ns_rows[c] > 0 && pace->ns_rows[c] < more ? pace->ns_rows[c] : more;
-	if (fewer < more)
-		return fewer;
-	return more < INFINITY ? more : pace->ns_guess;
+	if (pk_pace_knows(pace, n_decode))
+		return pace->ns_rows[class_of(n_decode)];
+	fewer = from_fewer(pace, n_decode);
+	more = known_of_more(pace, n_decode, &n_more);
+	if (fewer < INFINITY)
+		return fewer < more ? fewer : more;
+	if (more == INFINITY)
+		return pace->ns_guess;
+	/* rows cost less than prompts, and less the more they are */
+	return fmax(more * (double) n_decode / (double) n_more,
+	            more - (double) (n_more - n_decode) * pace->ns_prompt);
 }
 
 /*
- * What n_rows take by what fewer took, infinite if nothing is known; *most if each row more costs
- * what a token of a prompt does. Where two numbers of rows were measured, their difference says
- * what a row costs, up to twice as many rows: often much less, as a step waits for memory.
+ * Where two numbers of rows were measured, their difference says what some rows more cost: often
+ * much less than tokens of a prompt, as a step waits for memory. Infinite if nothing is known of
+ * fewer rows.
  */
 static double
-fewer_ns(const PkPace *pace, size_t n_rows, double *most)
+from_fewer(const PkPace *pace, size_t n_rows)
 {
 	double least = INFINITY, first_ns = 0;
-	size_t first = 0, known = 1;
+	size_t first = 0, n = 1; /* rows of the first class that is known, and of class c */
 
-	*most = INFINITY;
-	for (size_t c = 0; c < class_of(n_rows); c++, known = pk_pace_same_rows(known + 1))
+	for (size_t c = 0, end = class_of(n_rows); c < end; c++, n = pk_pace_same_rows(n + 1))
 	{
 		double ns = pace->ns_rows[c], row_ns = pace->ns_prompt;
-		size_t n_near = n_rows < 2 * known ? n_rows - known : known;
+		size_t n_near = n_rows - n < NEAR_ROWS(n) ? n_rows - n : NEAR_ROWS(n);
 
 		if (ns == 0)
 			continue;
-		if (first > 0 && (ns - first_ns) / (double) (known - first) < row_ns)
-			row_ns = (ns - first_ns) / (double) (known - first);
-		if (row_ns < pace->ns_prompt * LEAST_OF_PROMPT)
-			row_ns = pace->ns_prompt * LEAST_OF_PROMPT;
-		if (first == 0)
-			first = known, first_ns = ns;
-		*most = fmin(*most, ns + (double) (n_rows - known) * pace->ns_prompt);
+		if (first > 0)
+			row_ns = fmin(row_ns, (ns - first_ns) / (double) (n - first));
+		else
+			first = n, first_ns = ns;
+		row_ns = fmax(row_ns, pace->ns_prompt * LEAST_OF_PROMPT);
 		least = fmin(least, ns + (double) n_near * row_ns +
-		                        (double) (n_rows - known - n_near) * pace->ns_prompt);
+		                        (double) (n_rows - n - n_near) * pace->ns_prompt);
 	}
 	return least;
+}
+
+/* The next larger number of rows that is known: *n of them; infinite if there is none. */
+static double
+known_of_more(const PkPace *pace, size_t n_rows, size_t *n)
+{
+	*n = pk_pace_same_rows(n_rows);
+	for (size_t c = class_of(n_rows) + 1; c < PK_PACE_CLASSES; c++)
+	{
+		*n = pk_pace_same_rows(*n + 1);
+		if (pace->ns_rows[c] > 0)
+			return pace->ns_rows[c];
+	}
+	return INFINITY;
 }
 
 double

@@ -12,11 +12,12 @@
 
 typedef struct PkPace
 {
-	double ns_rows[PK_PACE_CLASSES]; /* a step of so many decode tokens alone; 0: not known */
+	double ns_rows[PK_PACE_CLASSES];  /* a step of so many decode tokens alone; 0: not known */
 	size_t measured[PK_PACE_CLASSES]; /* the last of n_measured that had so many */
 	size_t n_measured;                /* steps without prompts */
-	double ns_guess;                 /* until one was: the weights are read once */
-	double ns_prompt;                /* what a token of a prompt adds to a step */
+	double ns_guess;                  /* until one was: the weights are read once */
+	double ns_prompt;                 /* what a token of a prompt adds to a step, */
+	double ns_prompt_least;           /* and no less than this */
 } PkPace;
 
 /* n_weights: multiply-adds of one token. */
@@ -27,6 +28,9 @@ void pk_pace_measure(PkPace *pace, size_t n_decode, size_t n_prompt, double elap
 
 /* Expected ns of a step of n_decode tokens without prompts; 0 for none. */
 double pk_pace_decode_ns(const PkPace *pace, size_t n_decode);
+
+/* A step of about so many decode tokens was measured, not long ago. */
+bool pk_pace_knows(const PkPace *pace, size_t n_decode);
 
 /* The most decode tokens that are measured together with n_decode: n_decode up to 8. */
 size_t pk_pace_same_rows(size_t n_decode);

@@ -25,7 +25,6 @@ typedef struct PkEngineModel
 	PkPrefixTree         *prefixes;
 	PkPace                pace;
 	size_t                n_requests;
-	size_t                n_undrafted; /* steps since one drafted, of those that could */
 
 	/* of the step being planned */
 	size_t index;
@@ -58,10 +57,11 @@ typedef struct PkGenerated
 /* Tokens that may come next stand behind those of the request. */
 typedef struct PkDraft
 {
-	size_t        n_most;    /* 0: none */
-	size_t        n;         /* of the step being planned or computed */
-	size_t        n_matched; /* tokens before the next that agree with those before it elsewhere */
-	bool          is_wrong;  /* the rest of it is of no use */
+	size_t        n_most;     /* 0: none */
+	size_t        n_proposed; /* tokens that stand there; 0 once one was wrong */
+	size_t        n;          /* of them, in the step being planned or computed */
+	size_t        n_matched;  /* tokens before the next that agree with those before it elsewhere */
+	double        chance;     /* of the one after those n: that it and all before it are right */
 	PkLookupRates rates;
 	size_t        n_drafted, n_accepted; /* so far */
 } PkDraft;

@@ -165,15 +165,15 @@ sample_rows(Step *step, OutputRow *row, size_t n, const float *logits)
 	PkRequest *request = row->request;
 	size_t     last = request->n_cached + request->n_step - 1;
 
+	if (request->n_step == 0 || request->phase == PK_PHASE_ENDED)
+		return; /* in a group before this one */
 	for (size_t i = 0; i < n && row[i].request == request; i++)
 	{
-		if (request->gen.draft.is_wrong)
-			return;
 		row[i].id = pk_sampler_next(request->gen.sampler, &step->engine->kernels,
 		                            logits + i * step->engine->space.v_stride,
 		                            row[i].position + 1 - request->n_prompt, &row[i].logprob);
-		request->gen.draft.is_wrong =
-			row[i].position < last && row[i].id != request->tokens[row[i].position + 1];
+		if (row[i].position < last && row[i].id != request->tokens[row[i].position + 1])
+			return;
 	}
 }
 
@@ -196,28 +196,29 @@ static PkStatus
 emit_token(Step *step, const OutputRow *row)
 {
 	PkRequest *request = row->request;
-	bool       has_draft = row->position + 1 < request->n_cached + request->n_step;
 
 	pk_request_advance(request, row->position + 1 - request->n_cached);
-	if (has_draft)
-		judge_draft(request, row->id);
+	judge_draft(request, row->id);
 	if (pk_request_push(request, row->id, row->logprob))
 		return pk_engine_end_request(step->engine, request, step->err);
 	return pk_request_move(request, PK_PHASE_DECODE, step->err);
 }
 
-/* id is what follows; a wrong draft ends the request's part of the step. */
+/* id is what follows. A wrong draft ends the request's part of the step. */
 static void
 judge_draft(PkRequest *request, int32_t id)
 {
 	PkDraft *draft = &request->gen.draft;
-	bool     is_right = id == request->tokens[request->n_tokens];
+	bool     is_right, is_computed = request->n_step > 0;
 
 	draft->n_drafted += draft->n;
 	draft->n = 0;
-	pk_lookup_learn(&draft->rates, draft->n_matched, is_right);
-	draft->n_matched++;
-	draft->n_accepted += is_right ? 1 : 0;
+	if (draft->n_proposed == 0)
+		return;
+	is_right = id == request->tokens[request->n_tokens];
+	pk_lookup_learn(&draft->rates, draft->n_matched++, is_right);
+	draft->n_proposed = is_right ? draft->n_proposed - 1 : 0;
+	draft->n_accepted += is_right && is_computed ? 1 : 0;
 	if (!is_right)
 		request->n_step = 0;
 }

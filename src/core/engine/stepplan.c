@@ -116,12 +116,13 @@ number_sessions(PkEngine *engine)
 static void
 fill_budgets(PkEngine *engine)
 {
-	double decode_ns = 0;
+	double decode_ns = 0, drafted_ns = 0;
 	size_t n_prefilling = 0; /* models */
 
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 	{
-		decode_ns += pk_pace_decode_ns(&model->pace, model->n_decoding + model->n_drafted);
+		decode_ns += pk_pace_decode_ns(&model->pace, model->n_decoding);
+		drafted_ns += pk_pace_decode_ns(&model->pace, model->n_decoding + model->n_drafted);
 		n_prefilling += model->n_prompts > 0 ? 1 : 0;
 	}
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
@@ -132,7 +133,7 @@ fill_budgets(PkEngine *engine)
 		if (model->n_prompts > 0 && decode_ns > 0 && !engine->has_fixed_chunks)
 			budget->n_prompt =
 				pk_pace_chunk(&model->pace, model->n_decoding + model->n_drafted,
-			                  (pk_pace_target_ns(decode_ns) - decode_ns) / (double) n_prefilling,
+			                  (pk_pace_target_ns(decode_ns) - drafted_ns) / (double) n_prefilling,
 			                  engine->max_batch_tokens);
 	}
 }

@@ -181,6 +181,16 @@ trim_others(PkKvBudget *budget, size_t needed_bytes)
 }
 
 void
+pk_kv_seq_shrink(PkKvSeq *seq, size_t n_positions)
+{
+	size_t n = pk_kv_n_blocks(n_positions);
+
+	n = n > seq->n_shared ? n : seq->n_shared;
+	while (seq->n_blocks > n)
+		pk_kv_block_give(seq->cache, seq->blocks[--seq->n_blocks]);
+}
+
+void
 pk_kv_seq_clear(PkKvSeq *seq)
 {
 	PK_ASSERT(seq->n_shared == 0);

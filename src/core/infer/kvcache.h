@@ -78,6 +78,9 @@ PkStatus pk_kv_seq_init(PkKvSeq *seq, PkKvCache *cache, size_t max_positions, Pk
 /* Hold at least the blocks of n_positions. PK_NO_MEMORY: what it held before it still holds. */
 PkStatus pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err);
 
+/* Give back what it holds of its own beyond the blocks of n_positions. */
+void pk_kv_seq_shrink(PkKvSeq *seq, size_t n_positions);
+
 /* Give all blocks back; the sequence may grow again. Shared ones were released before. */
 void pk_kv_seq_clear(PkKvSeq *seq);
 void pk_kv_seq_free(PkKvSeq *seq);

@@ -18,26 +18,29 @@ typedef struct Cut
 	bool   is_overflow;
 } Cut;
 
-static bool   fits(const PkWorkspace *space, const PkWorkShape *shape);
-static void   lay_out(PkWorkspace *space, Cut *cut);
-static void   lay_out_threads(PkWorkspace *space, Cut *cut);
-static void   lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols);
-static size_t row_stride(size_t n_items, size_t item_bytes);
-static void  *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
+static bool        fits(const PkWorkspace *space, const PkWorkShape *shape);
+static bool        is_same_model(const PkWorkspace *space, const PkWorkShape *shape);
+static PkWorkShape larger_of(const PkWorkspace *space, const PkWorkShape *shape);
+static void        lay_out(PkWorkspace *space, Cut *cut);
+static void        lay_out_threads(PkWorkspace *space, Cut *cut);
+static void        lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols);
+static size_t      row_stride(size_t n_items, size_t item_bytes);
+static void       *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
 
 PkStatus
 pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError *err)
 {
 	if (fits(space, shape))
 		return PK_OK;
+
+	PkWorkShape larger = larger_of(space, shape);
+	Cut         cut = {0};
+	void       *threads;
+
 	pk_workspace_free(space);
-
-	Cut   cut = {0};
-	void *threads;
-
-	PK_FORWARD(pk_calloc(shape->n_threads, sizeof(PkThreadSpace), &threads, err));
+	PK_FORWARD(pk_calloc(larger.n_threads, sizeof(PkThreadSpace), &threads, err));
 	space->threads = threads;
-	space->shape = *shape;
+	space->shape = larger;
 	lay_out(space, &cut);
 
 	PkStatus status = cut.is_overflow ? pk_error(err, PK_NO_MEMORY, "scratch memory has no size")
@@ -60,11 +63,34 @@ fits(const PkWorkspace *space, const PkWorkShape *shape)
 {
 	const PkWorkShape *have = &space->shape;
 
-	return space->pages != NULL && shape->n_tokens <= have->n_tokens &&
-	       shape->n_outputs <= have->n_outputs && shape->n_threads <= have->n_threads &&
-	       shape->hidden == have->hidden && shape->ffn == have->ffn &&
+	return is_same_model(space, shape) && shape->n_tokens <= have->n_tokens &&
+	       shape->n_outputs <= have->n_outputs && shape->n_threads <= have->n_threads;
+}
+
+static bool
+is_same_model(const PkWorkspace *space, const PkWorkShape *shape)
+{
+	const PkWorkShape *have = &space->shape;
+
+	return space->pages != NULL && shape->hidden == have->hidden && shape->ffn == have->ffn &&
 	       shape->vocab == have->vocab && shape->head_size == have->head_size &&
 	       shape->n_context == have->n_context;
+}
+
+/* What serves shape, and the same model as before: steps with many outputs and with few alternate.
+ */
+static PkWorkShape
+larger_of(const PkWorkspace *space, const PkWorkShape *shape)
+{
+	const PkWorkShape *have = &space->shape;
+	PkWorkShape        larger = *shape;
+
+	if (!is_same_model(space, shape))
+		return larger;
+	larger.n_tokens = have->n_tokens > larger.n_tokens ? have->n_tokens : larger.n_tokens;
+	larger.n_outputs = have->n_outputs > larger.n_outputs ? have->n_outputs : larger.n_outputs;
+	larger.n_threads = have->n_threads > larger.n_threads ? have->n_threads : larger.n_threads;
+	return larger;
 }
 
 static void

@@ -48,6 +48,8 @@ static void test_ends(void);
 static void test_formats(void);
 static void test_limits(void);
 static void test_choice(void);
+static void test_prolonging(void);
+static void test_room(void);
 
 int
 main(void)
@@ -58,15 +60,23 @@ main(void)
 	test_formats();
 	test_limits();
 	test_choice();
+	test_prolonging();
+	test_room();
 	return done_testing();
 }
 
-/* A row more costs nothing: all that can be drafted is. */
+/* Steps of one row are known to take 1 ms, and each other row row_ns. */
 static void
-make_rows_free(PkEngine *engine)
+set_pace(PkEngine *engine, double row_ns)
 {
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
-		model->pace = (PkPace){.ns_guess = MS};
+	{
+		size_t n = 1;
+
+		model->pace = (PkPace){.ns_prompt = row_ns};
+		for (size_t c = 0; c < PK_PACE_CLASSES; c++, n = pk_pace_same_rows(n + 1))
+			model->pace.ns_rows[c] = MS + (double) (n - 1) * row_ns;
+	}
 }
 
 static void
@@ -136,7 +146,7 @@ step(PkEngine *engine, unsigned cancel_chance)
 	PkError  err;
 	PkStatus status;
 
-	make_rows_free(engine);
+	set_pace(engine, 0); /* all that can be drafted is */
 	status = pk_engine_step(engine, &cancel, &err);
 	if (status != PK_CANCELLED)
 		must(status, &err);
@@ -343,9 +353,12 @@ test_limits(void)
 	pk_model_release(model);
 }
 
-/* Drafted tokens of a request when a step of one row takes 1 ms and each other row row_ns. */
+/*
+ * Drafted tokens of a request whose rows cost row_ns; is_known: or a step of more than one row was
+ * not measured yet. *n_steps that it took.
+ */
 static size_t
-n_drafted_at(double row_ns)
+n_drafted_at(double row_ns, bool is_known, size_t *n_steps)
 {
 	const Way  way = {.n_lookup = 15};
 	PkModel   *model = golden_model("test/golden/neox", PK_QUANT_Q8);
@@ -354,9 +367,11 @@ n_drafted_at(double row_ns)
 	size_t     n;
 	PkError    err;
 
-	while (pk_engine_n_running(engine) > 0)
+	for (*n_steps = 0; pk_engine_n_running(engine) > 0; ++*n_steps)
 	{
-		engine->models->pace = (PkPace){.ns_rows = {MS}, .ns_prompt = row_ns};
+		set_pace(engine, row_ns);
+		if (!is_known)
+			engine->models->pace = (PkPace){.ns_rows = {MS}, .ns_prompt = row_ns};
 		must(pk_engine_step(engine, NULL, &err), &err);
 	}
 	n = pk_request_n_drafted(request);
@@ -369,10 +384,83 @@ n_drafted_at(double row_ns)
 static void
 test_choice(void)
 {
-	size_t n_free = n_drafted_at(0), n_cheap = n_drafted_at(0.3 * MS);
+	size_t n_steps, n_plain_steps;
+	size_t n_free = n_drafted_at(0, true, &n_steps);
+	size_t n_cheap = n_drafted_at(0.1 * MS, true, &n_steps);
+	size_t n_dear = n_drafted_at(MS, true, &n_plain_steps);
 
-	ok(n_drafted_at(MS) < 8, "a row that costs a step is only tried now and then: %zu of %zu",
-	   n_drafted_at(MS), n_free);
-	ok(n_cheap > 0 && n_cheap < n_free, "one that costs 0.3 of it is, if likely: %zu of %zu",
-	   n_cheap, n_free);
+	is_int((long long) n_dear, 0, "a row that costs a step is not drafted");
+	ok(n_cheap > 0 && n_cheap < n_free && n_steps < n_plain_steps,
+	   "one that costs a tenth is, if likely: %zu of %zu", n_cheap, n_free);
+	n_dear = n_drafted_at(MS, false, &n_steps);
+	ok(n_dear > 0 && n_dear < n_steps, "where costs are not known one is tried: %zu in %zu steps",
+	   n_dear, n_steps);
+}
+
+/* Two requests that repeat themselves, in a step of known costs: rows of it. */
+static size_t
+rows_at(double base_ns, double row_ns)
+{
+	const Way  way = {.n_lookup = 15};
+	PkModel   *model = golden_model("test/golden/neox", PK_QUANT_Q8);
+	PkEngine  *engine = golden_engine(NULL, 1, 4096, KV_BYTES);
+	PkRequest *requests[2] = {submit(engine, model, &way, 0), submit(engine, model, &way, 4)};
+	size_t     n_most = 0;
+	PkError    err;
+
+	while (pk_engine_n_running(engine) == 2)
+	{
+		PkEngineStats before, after;
+
+		for (size_t i = 0; i < 2; i++) /* as if all drafts were right so far */
+			for (size_t c = 0; c < PK_LOOKUP_CLASSES; c++)
+				requests[i]->gen.draft.rates.n_right[c] = requests[i]->gen.draft.rates.n_all[c];
+		set_pace(engine, 0);
+		for (size_t c = 0, n = 1; c < PK_PACE_CLASSES; c++, n = pk_pace_same_rows(n + 1))
+			engine->models->pace.ns_rows[c] = base_ns + (double) n * row_ns;
+		pk_engine_stats(engine, &before);
+		must(pk_engine_step(engine, NULL, &err), &err);
+		pk_engine_stats(engine, &after);
+		if (requests[0]->gen.n_new > 1 && after.n_step_rows - before.n_step_rows > n_most)
+			n_most = after.n_step_rows - before.n_step_rows;
+	}
+	for (size_t i = 0; i < 2; i++)
+		pk_request_free(requests[i]);
+	pk_engine_destroy(engine);
+	pk_model_release(model);
+	return n_most;
+}
+
+/* However sure a draft is, where another sequence waits for the step. */
+static void
+test_prolonging(void)
+{
+	is_int((long long) rows_at(18 * MS, 2 * MS), 7, "a step of 22 ms becomes at most one of 33");
+	is_int((long long) rows_at(146 * MS, 12 * MS), 4, "one of 170 at most one of 200");
+	is_int((long long) rows_at(960 * MS, 20 * MS), 7, "one of a second at most a tenth longer");
+}
+
+/* A block that only a wrong draft needed is given back before the next step is planned. */
+static void
+test_room(void)
+{
+	const Way  way = {.n_lookup = 15};
+	PkModel   *model = golden_model("test/golden/neox", PK_QUANT_Q8);
+	PkEngine  *engine = golden_engine(NULL, 1, 4096, KV_BYTES);
+	PkRequest *request = submit(engine, model, &way, 0);
+	size_t     n_held = 0, n_needed = 0;
+
+	while (pk_engine_n_running(engine) > 0 && n_held <= n_needed)
+	{
+		step(engine, 0);
+		n_held = request->seq.n_blocks;
+		n_needed = pk_kv_n_blocks(request->n_tokens);
+	}
+	ok(n_held > n_needed, "a draft takes %zu blocks, of which %zu are needed", n_held, n_needed);
+	request->gen.draft.n_most = 0;
+	step(engine, 0);
+	is_int((long long) request->seq.n_blocks, (long long) n_needed, "the others are given back");
+	pk_request_free(request);
+	pk_engine_destroy(engine);
+	pk_model_release(model);
 }

@@ -90,12 +90,32 @@ test_rows(void)
 	measure_often(&pace, 24, 0, 42 * MS);
 	is_near(pk_pace_decode_ns(&pace, 20), 42 * MS, 0.1 * MS, "no more than what more rows took");
 	is_near(pk_pace_decode_ns(&pace, 28), 43 * MS, 0.1 * MS, "a row costs what rows cost before");
-	is_near(pk_pace_decode_ns(&pace, 50), 50 * MS, 0.1 * MS, "far from them, what prompts do");
+	is_near(pk_pace_decode_ns(&pace, 50), 62 * MS, 0.5 * MS, "far from them, what prompts do");
 	pk_pace_measure(&pace, 32, 0, 9e3 * MS);
-	is_near(pk_pace_decode_ns(&pace, 32), 75 * MS, 0.2 * MS, "one slow step is not believed");
+	is_near(pk_pace_decode_ns(&pace, 32), 88 * MS, 0.2 * MS, "one slow step is not believed");
+	measure_often(&pace, 32, 0, 9e3 * MS);
+	ok(pk_pace_decode_ns(&pace, 32) > 8e3 * MS, "but twenty are");
+	pk_pace_init(&pace, 1300000000, 2, false);
+	measure_often(&pace, 0, 64, 64 * MS);
+	measure_often(&pace, 32, 0, 60 * MS);
+	is_near(pk_pace_decode_ns(&pace, 16), 44 * MS, 0.5 * MS, "fewer rows take less than more do");
+	is_near(pk_pace_decode_ns(&pace, 31), 60 * MS, 0, "but for those that are measured together");
+	pk_pace_init(&pace, 1300000000, 2, false);
+	measure_often(&pace, 16, 0, 100 * MS);
+	measure_often(&pace, 32, 0, 105 * MS);
+	measure_often(&pace, 16, 0, 40 * MS);
 	for (size_t i = 0; i < 3; i++)
 		measure_often(&pace, 16, 0, 40 * MS);
-	is_near(pk_pace_decode_ns(&pace, 24), 48 * MS, 0.2 * MS, "what was long ago is forgotten");
+	ok(!pk_pace_knows(&pace, 32) && pk_pace_knows(&pace, 15), "what was long ago is forgotten");
+	pk_pace_measure(&pace, 16, 0, 60e3 * MS);
+	for (size_t i = 0; i < 20000; i++)
+		pk_pace_measure(&pace, 16, 8, 50 * MS);
+	for (size_t i = 0; i < 100; i++)
+	{
+		pk_pace_measure(&pace, 16, 0, 40 * MS);
+		pk_pace_measure(&pace, 16, 8, 56 * MS);
+	}
+	ok(pk_pace_chunk(&pace, 16, 60 * MS, 512) <= 31, "and a cost that was none comes back");
 }
 
 static void
