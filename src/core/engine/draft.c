@@ -25,7 +25,9 @@
 static void       propose(PkRequest *request);
 static size_t     most_proposed(const PkRequest *request);
 static size_t     worth_it(PkEngine *engine, PkEngineModel *model, double most_ns);
-static double     most_ns(const PkEngineModel *model, size_t n_decoding_models);
+static bool       teaches(const PkEngineModel *model);
+static size_t     n_to_try(const PkEngineModel *model);
+static double     time_allowed(const PkEngineModel *model, size_t n_decoding_models);
 static void       begin(PkEngine *engine, const PkEngineModel *model);
 static PkRequest *likeliest(PkEngine *engine, const PkEngineModel *model);
 static void       draft(PkRequest *request);
@@ -47,7 +49,7 @@ pk_engine_draft(PkEngine *engine)
 		if (model->n_decoding == 0)
 			continue;
 
-		size_t n = worth_it(engine, model, most_ns(model, n_decoding_models));
+		size_t n = worth_it(engine, model, time_allowed(model, n_decoding_models));
 
 		begin(engine, model);
 		for (; model->n_drafted < n && (next = likeliest(engine, model)) != NULL;
@@ -86,19 +88,17 @@ most_proposed(const PkRequest *request)
 	return request->gen.draft.n_most < room - 1 ? request->gen.draft.n_most : room - 1;
 }
 
-/* Drafted tokens with which a step gives most tokens a second. */
+/* Drafted tokens with which a step gives most tokens a second, in most_ns or less. */
 static size_t
-worth_it(PkEngine *engine, PkEngineModel *model, double most)
+worth_it(PkEngine *engine, PkEngineModel *model, double most_ns)
 {
 	const PkPace *pace = &model->pace;
 	size_t        n_rows = model->n_decoding, n = 0, n_best = 0;
-	size_t        n_unknown = pk_pace_same_rows(n_rows) + 1 - n_rows; /* to a number of rows */
 	double        n_tokens = (double) n_rows, ns = pk_pace_decode_ns(pace, n_rows);
 	double        best = n_tokens / ns;
-	bool          may_learn = model->n_prompts == 0; /* else steps say nothing of rows */
 	PkRequest    *next;
 
-	if (may_learn && !pk_pace_knows(pace, n_rows))
+	if (teaches(model) && !pk_pace_knows(pace, n_rows))
 		return 0;
 	begin(engine, model);
 	while (n < MOST_ROWS && (next = likeliest(engine, model)) != NULL)
@@ -106,23 +106,36 @@ worth_it(PkEngine *engine, PkEngineModel *model, double most)
 		n_tokens += next->gen.draft.chance;
 		draft(next);
 		ns = pk_pace_decode_ns(pace, n_rows + ++n);
-		if (ns <= most && n_tokens / ns > best)
+		if (ns <= most_ns && n_tokens / ns > best)
 		{
 			best = n_tokens / ns;
 			n_best = n;
 		}
-		if (ns > most && n >= n_unknown)
+		else if (ns > most_ns && n >= n_to_try(model))
 			break;
 	}
-	/* tried once in a while, as it may have become cheaper, or never was as dear as a prompt */
-	if (n_best == 0 && may_learn && n >= n_unknown && !pk_pace_knows(pace, n_rows + n_unknown))
-		return n_unknown;
-	return n_best;
+	return n_best == 0 && n >= n_to_try(model) ? n_to_try(model) : n_best;
 }
 
-/* That a step may take; models are computed one after the other. */
+/* Steps with prompts say nothing of what rows cost. */
+static bool
+teaches(const PkEngineModel *model)
+{
+	return model->n_prompts == 0;
+}
+
+/* As many make a number of rows whose cost is not known, or was long ago; 0: it is. */
+static size_t
+n_to_try(const PkEngineModel *model)
+{
+	size_t n = pk_pace_same_rows(model->n_decoding) + 1 - model->n_decoding;
+
+	return teaches(model) && !pk_pace_knows(&model->pace, model->n_decoding + n) ? n : 0;
+}
+
+/* For a step, in ns; models are computed one after the other. */
 static double
-most_ns(const PkEngineModel *model, size_t n_decoding_models)
+time_allowed(const PkEngineModel *model, size_t n_decoding_models)
 {
 	double ns = pk_pace_decode_ns(&model->pace, model->n_decoding);
 	double most = MOST_PROLONGED * ns, least = LONG_PROLONGED * ns;

@@ -2,6 +2,8 @@
  * test_workspace.c
  *    Scratch memory that serves steps of one model is laid out once.
  */
+#include <stdlib.h>
+
 #include "../tap.h"
 #include "core/infer/workspace.h"
 
