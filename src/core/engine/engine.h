@@ -137,8 +137,9 @@ void pk_request_pause(PkRequest *request, bool paused);
 /*
  * Compute one step for the unfinished requests. While some of them decode, prompts are cut so that
  * it takes about 100 ms, up to 200 ms where decoding alone takes half of that.
- * PK_CANCELLED: the flag was seen within a few ms; requests are unchanged as of the step before
- * and may be stepped again or freed. Any other failure ends no request but tells the caller.
+ * PK_CANCELLED: the flag was seen within a few ms; requests are as of the step before, or have
+ * some of its tokens already, and may be stepped again or freed. Any other failure ends no request
+ * but tells the caller.
  */
 PkStatus pk_engine_step(PkEngine *engine, PkCancel *cancel, PkError *err);
 
