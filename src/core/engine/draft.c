@@ -24,13 +24,12 @@
 
 static void       propose(PkRequest *request);
 static size_t     most_proposed(const PkRequest *request);
-static size_t     worth_it(PkEngine *engine, PkEngineModel *model, double most_ns);
+static size_t     draft_best(PkEngine *engine, const PkEngineModel *model, double most_ns);
 static bool       teaches(const PkEngineModel *model);
 static size_t     n_to_try(const PkEngineModel *model);
 static double     time_allowed(const PkEngineModel *model, size_t n_decoding_models);
-static void       begin(PkEngine *engine, const PkEngineModel *model);
 static PkRequest *likeliest(PkEngine *engine, const PkEngineModel *model);
-static void       draft(PkRequest *request);
+static void       draft_next(PkRequest *request);
 
 void
 pk_engine_draft(PkEngine *engine)
@@ -42,20 +41,9 @@ pk_engine_draft(PkEngine *engine)
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
 		n_decoding_models += model->n_decoding > 0 ? 1 : 0;
 	for (PkEngineModel *model = engine->models; model != NULL; model = model->next)
-	{
-		PkRequest *next;
-
-		model->n_drafted = 0;
-		if (model->n_decoding == 0)
-			continue;
-
-		size_t n = worth_it(engine, model, time_allowed(model, n_decoding_models));
-
-		begin(engine, model);
-		for (; model->n_drafted < n && (next = likeliest(engine, model)) != NULL;
-		     model->n_drafted++)
-			draft(next);
-	}
+		model->n_drafted = model->n_decoding > 0
+		                       ? draft_best(engine, model, time_allowed(model, n_decoding_models))
+		                       : 0;
 }
 
 /* Behind its tokens, where the sampled ones will be written over the drafted. */
@@ -72,7 +60,10 @@ propose(PkRequest *request)
 		return;
 	d->n_matched =
 		pk_lookup(request->tokens, request->n_tokens, n, request->tokens + request->n_tokens);
-	d->n_proposed = d->n_matched > 0 ? n : 0;
+	if (d->n_matched == 0)
+		return;
+	d->n_proposed = n;
+	d->chance = pk_lookup_chance(&d->rates, d->n_matched);
 }
 
 /* The last token of an answer is never computed. */
@@ -88,33 +79,36 @@ most_proposed(const PkRequest *request)
 	return request->gen.draft.n_most < room - 1 ? request->gen.draft.n_most : room - 1;
 }
 
-/* Drafted tokens with which a step gives most tokens a second, in most_ns or less. */
+/* The tokens with which a step gives most tokens a second, in most_ns or less; their number. */
 static size_t
-worth_it(PkEngine *engine, PkEngineModel *model, double most_ns)
+draft_best(PkEngine *engine, const PkEngineModel *model, double most_ns)
 {
-	const PkPace *pace = &model->pace;
-	size_t        n_rows = model->n_decoding, n = 0, n_best = 0;
-	double        n_tokens = (double) n_rows, ns = pk_pace_decode_ns(pace, n_rows);
-	double        best = n_tokens / ns;
-	PkRequest    *next;
+	PkRequest *drafted[MOST_ROWS], *next;
+	size_t     n_rows = model->n_decoding, n = 0, n_best = 0, n_try = n_to_try(model);
+	double     n_tokens = (double) n_rows, ns = pk_pace_decode_ns(&model->pace, n_rows);
+	double     best = n_tokens / ns;
 
-	if (teaches(model) && !pk_pace_knows(pace, n_rows))
+	if (teaches(model) && !pk_pace_knows(&model->pace, n_rows))
 		return 0;
-	begin(engine, model);
 	while (n < MOST_ROWS && (next = likeliest(engine, model)) != NULL)
 	{
 		n_tokens += next->gen.draft.chance;
-		draft(next);
-		ns = pk_pace_decode_ns(pace, n_rows + ++n);
+		draft_next(next);
+		drafted[n++] = next;
+		ns = pk_pace_decode_ns(&model->pace, n_rows + n);
 		if (ns <= most_ns && n_tokens / ns > best)
 		{
 			best = n_tokens / ns;
 			n_best = n;
 		}
-		else if (ns > most_ns && n >= n_to_try(model))
+		else if (ns > most_ns && n >= n_try)
 			break;
 	}
-	return n_best == 0 && n >= n_to_try(model) ? n_to_try(model) : n_best;
+	if (n_best == 0 && n >= n_try)
+		n_best = n_try;
+	while (n > n_best)
+		drafted[--n]->gen.draft.n--;
+	return n_best;
 }
 
 /* Steps with prompts say nothing of what rows cost. */
@@ -147,21 +141,6 @@ time_allowed(const PkEngineModel *model, size_t n_decoding_models)
 	return ns + (most - ns) / (double) n_decoding_models;
 }
 
-/* No token is drafted yet. */
-static void
-begin(PkEngine *engine, const PkEngineModel *model)
-{
-	for (PkRequest *request = engine->first; request != NULL; request = request->next)
-	{
-		PkDraft *d = &request->gen.draft;
-
-		if (request->model != model || d->n_proposed == 0)
-			continue;
-		d->n = 0;
-		d->chance = pk_lookup_chance(&d->rates, d->n_matched);
-	}
-}
-
 /* Whose next proposed token has the best chance; NULL: none is left. */
 static PkRequest *
 likeliest(PkEngine *engine, const PkEngineModel *model)
@@ -183,7 +162,7 @@ likeliest(PkEngine *engine, const PkEngineModel *model)
 
 /* Its next proposed token; that of the one after it depends on it. */
 static void
-draft(PkRequest *request)
+draft_next(PkRequest *request)
 {
 	PkDraft *d = &request->gen.draft;
 

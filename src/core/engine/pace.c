@@ -44,7 +44,6 @@
 #define LEAST_OF_GUESS (1.0 / 64)
 
 static void   measure_rows(PkPace *pace, size_t n_rows, double elapsed_ns);
-static bool   is_known(const PkPace *pace);
 static size_t halvings(size_t n_rows);
 static size_t class_of(size_t n_rows);
 static double prompt_ns(const PkPace *pace, size_t n_decode, size_t n_prompt, double elapsed_ns);
@@ -81,20 +80,13 @@ measure_rows(PkPace *pace, size_t n_rows, double elapsed_ns)
 	double *ns = &pace->ns_rows[class];
 	double  expected = pk_pace_decode_ns(pace, n_rows);
 
-	if (is_known(pace) && elapsed_ns > expected * MOST_EXPECTED)
+	if (pace->n_measured > 0 && elapsed_ns > expected * MOST_EXPECTED)
 		elapsed_ns = expected * MOST_EXPECTED;
 	*ns = *ns > 0 ? (*ns + elapsed_ns) / 2 : elapsed_ns;
 	pace->measured[class] = ++pace->n_measured;
 	for (size_t c = 0; c < PK_PACE_CLASSES; c++)
 		if (pace->n_measured - pace->measured[c] > FORGOTTEN_AFTER)
 			pace->ns_rows[c] = 0;
-}
-
-/* Anything was measured. */
-static bool
-is_known(const PkPace *pace)
-{
-	return pace->n_measured > 0;
 }
 
 static size_t
