@@ -18,6 +18,7 @@ static void     set_sharing(PkRequest *request, const PkRequestSpec *spec);
 static PkStatus request_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err);
 static PkStatus generation_fill(PkRequest *request, const PkRequestSpec *spec, PkError *err);
 static size_t   max_new_tokens(const PkRequestSpec *spec);
+static size_t   most_text(const PkRequest *request);
 static bool     is_end_token(const PkConfig *config, int32_t id);
 static bool     append_text(PkRequest *request, size_t len);
 static bool     end_generation(PkRequest *request, PkFinish finish);
@@ -249,11 +250,18 @@ pk_request_let_go(PkRequest *request)
 	request->n_cached = 0;
 }
 
+/* Bytes of a token's text; what an earlier one held back may come with it. */
+static size_t
+most_text(const PkRequest *request)
+{
+	return pk_tokenizer_max_piece(pk_model_tokenizer(request->model->model));
+}
+
 PkStatus
 pk_request_reserve(PkRequest *request, size_t n_new, PkError *err)
 {
 	PkGeneration *gen = &request->gen;
-	size_t        most = pk_tokenizer_max_piece(pk_model_tokenizer(request->model->model));
+	size_t        most = most_text(request);
 	void         *text = gen->text;
 	PkStatus      status =
 		pk_grow(&text, &gen->text_room, gen->text_len + (n_new + 1) * most + 1, 1, err);
@@ -270,6 +278,7 @@ pk_request_push(PkRequest *request, int32_t id, float logprob)
 	if (is_end_token(pk_model_config(request->model->model), id))
 		return end_generation(request, PK_FINISH_STOP);
 
+	PK_ASSERT(gen->text_room - gen->text_len > 2 * most_text(request));
 	gen->tokens[gen->n_new] =
 		(PkGenerated){.logprob = logprob, .begin = gen->text_len + gen->decoder.n_pending};
 	gen->n_new++;

@@ -86,7 +86,8 @@ a_submit(void)
 	                                      .seed = UINT64_MAX},
 	                           .stop = stops,
 	                           .stop_lens = stop_lens,
-	                           .n_stop = PK_LENGTH(stops)}};
+	                           .n_stop = PK_LENGTH(stops),
+	                           .prompt_lookup_num_tokens = 9}};
 }
 
 static PkFrame
@@ -133,7 +134,9 @@ test_submit(void)
 	ok(read.spec.n_tokens == PK_LENGTH(tokens) &&
 	       memcmp(read.spec.tokens, tokens, sizeof(tokens)) == 0,
 	   "the tokens");
-	ok(read.spec.max_tokens == 77 && read.spec.kind == PK_REQUEST_GENERATE, "what is asked");
+	ok(read.spec.max_tokens == 77 && read.spec.kind == PK_REQUEST_GENERATE &&
+	       read.spec.prompt_lookup_num_tokens == 9,
+	   "what is asked");
 	ok(read.spec.sample.temperature == 0.5f && read.spec.sample.top_k == 3 &&
 	       read.spec.sample.top_p == 0.25f && read.spec.sample.repetition_penalty == 1.5f &&
 	       read.spec.sample.min_tokens == 2 && read.spec.sample.seed == UINT64_MAX,
@@ -231,6 +234,8 @@ ended_frame(PkFinish finish, const void *data, size_t size)
 	                 .n_generated = 4,
 	                 .n_reused = 1,
 	                 .n_steps = 6,
+	                 .n_drafted = 10,
+	                 .n_accepted = 9,
 	                 .n_step_rows = 12,
 	                 .queue_us = 5,
 	                 .run_us = 7,
@@ -252,8 +257,9 @@ test_ended(void)
 	is_int(pk_ended_read(&frame, &ended, &data, &err), PK_OK, "ENDED is read");
 	ok(ended.id == 8 && ended.logprob == -3.25 && ended.finish == PK_FINISH_STOP &&
 	       ended.n_prompt == 3 && ended.n_completion == 2 && ended.n_generated == 4 &&
-	       ended.n_reused == 1 && ended.n_steps == 6 && ended.n_step_rows == 12 &&
-	       ended.queue_us == 5 && ended.run_us == 7,
+	       ended.n_reused == 1 && ended.n_steps == 6 && ended.n_drafted == 10 &&
+	       ended.n_accepted == 9 && ended.n_step_rows == 12 && ended.queue_us == 5 &&
+	       ended.run_us == 7,
 	   "with its numbers");
 	ok(ended.size == 6 && memcmp(data, "좋다", 6) == 0, "and its text");
 	frame_free(&frame);
