@@ -2,8 +2,9 @@
  * x86_vnni.c
  *    AVX-512 VNNI: the products of q8 and q4.
  *
- * Panels of 64 rows are multiplied with tiles of up to 6 tokens (vnni_tile.h); a stretch of K that
- * stays in the second-level cache goes by all tokens before the next. Rows that fill no panel take
+ * Panels of 64 rows are multiplied with tiles of up to 6 tokens (vnni_tile.h), of which many go by in
+ * two halves (vnni_pair.h); a stretch of K that stays in the second-level cache goes by all tokens
+ * before the next. Rows that fill no panel take
  * the way of the other tiers. The sums are the same in both: integers, then floats group by group.
  */
 #if defined(__x86_64__)
@@ -14,6 +15,7 @@
 
 #include "core/kernels/gemm.h"
 #include "core/kernels/tiers.h"
+#include "core/kernels/vnni_pair.h"
 #include "core/kernels/vnni_tile.h"
 
 PK_TARGET_VNNI PK_INLINE PkV16
@@ -72,8 +74,18 @@ typedef struct Next
 } Next;
 
 typedef void (*TileFn)(const PkGemm *, const Panel *, size_t t0, const Next *next);
-/* For each number of tokens: a tile of several, and one that is alone. */
-typedef TileFn TileFns[2][PK_PANEL_TOKENS];
+
+/* By tokens, less 1: a tile that is alone, one of several (3 to 6), and one of many (4 to 6). */
+typedef struct TileFns
+{
+	TileFn alone[PK_PANEL_TOKENS], several[PK_PANEL_TOKENS], many[PK_PANEL_TOKENS];
+	size_t n_many; /* so many tiles are many, at least 4 */
+} TileFns;
+
+/* Added to y they leave its bits, which zeros don't where y is -0. */
+#define MINUS_ZEROS -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f
+static const float minus_zeros[PK_PAIR_BLOCKS * PK_LANES] = {MINUS_ZEROS, MINUS_ZEROS, MINUS_ZEROS,
+                                                             MINUS_ZEROS};
 
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
@@ -108,31 +120,79 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 			           bias != NULL ? y[t][b] + pk_v_load(bias + b * PK_LANES) : y[t][b]);
 }
 
-PK_TILE_FUNCTIONS(multiply_q8_, PK_GROUP_Q8, PK_NEXT)
-PK_TILE_FUNCTIONS(multiply_q4_, PK_GROUP_Q4, PK_NEXT)
-PK_TILE_FUNCTIONS(multiply_only_q8_, PK_GROUP_Q8, PK_AHEAD)
-PK_TILE_FUNCTIONS(multiply_only_q4_, PK_GROUP_Q4, PK_AHEAD)
+/* The same as two pairs of blocks. */
+PK_INLINE void
+panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
+            const uint8_t *(*multiply)(const PkPair *) )
+{
+	static const float zeros[PK_PAIR_BLOCKS * PK_LANES];
+	const PkActs      *acts = g->acts;
+	float             *y = g->y + t0 * g->y_stride + panel->row;
+	const size_t       n_rows = PK_PAIR_BLOCKS * PK_LANES;
+	bool               is_first = panel->first_group == 0;
+	bool               has_bias = panel->is_last && g->bias != NULL;
+	PkTokenMeta        meta[PK_PANEL_TOKENS + 1];
+	PkPair             pair = {.w = panel->data,
+	                           .w_stride = panel->block_bytes,
+	                           .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
+	                           .q_stride = acts->q_stride,
+	                           .n_groups = panel->n_groups,
+	                           .meta = meta,
+	                           .from = is_first ? zeros : y,
+	                           .from_stride = is_first ? 0 : g->y_stride * sizeof(float),
+	                           .to = y,
+	                           .to_stride = g->y_stride * sizeof(float),
+	                           .bias = has_bias ? g->bias + panel->row : minus_zeros,
+	                           .next = next->data};
 
-#define TILE(format, n)                                                   \
-	TARGET static __attribute__((noinline)) void tile_##format##_##n(     \
+	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
+	for (size_t t = 0; t < n; t++)
+		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
+			__builtin_prefetch(y + t * g->y_stride + b * PK_LANES, 1);
+	pair.next = multiply(&pair);
+	pair.w += PK_PAIR_BLOCKS * pair.w_stride;
+	pair.from += is_first ? 0 : n_rows;
+	pair.to += n_rows;
+	pair.bias += has_bias ? n_rows : 0;
+	multiply(&pair);
+}
+
+PK_TILE_FUNCTIONS(multiply_alone_q8_, PK_GROUP_Q8, PK_AHEAD)
+PK_TILE_FUNCTIONS(multiply_alone_q4_, PK_GROUP_Q4, PK_AHEAD)
+PK_TILE_FUNCTIONS(multiply_several_q8_, PK_GROUP_Q8, PK_NEXT)
+PK_TILE_FUNCTIONS(multiply_several_q4_, PK_GROUP_Q4, PK_NEXT)
+PK_PAIR_FUNCTIONS(multiply_many_q8_, PK_PAIR_GROUP_Q8)
+PK_PAIR_FUNCTIONS(multiply_many_q4_, PK_PAIR_GROUP_Q4)
+
+#define TILE(which, n, panel_fn)                                          \
+	TARGET static __attribute__((noinline)) void tile_##which##_##n(      \
 		const PkGemm *g, const Panel *panel, size_t t0, const Next *next) \
 	{                                                                     \
-		panel_tile(g, panel, t0, n, next, multiply_##format##_##n);       \
+		panel_fn(g, panel, t0, n, next, multiply_##which##_##n);          \
 	}
-#define EACH_TILE(format) \
-	TILE(format, 1) TILE(format, 2) TILE(format, 3) TILE(format, 4) TILE(format, 5) TILE(format, 6)
-EACH_TILE(q8)
-EACH_TILE(q4)
-EACH_TILE(only_q8)
-EACH_TILE(only_q4)
+#define TILES_OF_4(which, panel_fn) \
+	TILE(which, 4, panel_fn) TILE(which, 5, panel_fn) TILE(which, 6, panel_fn)
+#define TILES_OF_3(which, panel_fn) TILE(which, 3, panel_fn) TILES_OF_4(which, panel_fn)
+#define TILES_OF_1(which, panel_fn) \
+	TILE(which, 1, panel_fn) TILE(which, 2, panel_fn) TILES_OF_3(which, panel_fn)
+TILES_OF_1(alone_q8, panel_tile)
+TILES_OF_1(alone_q4, panel_tile)
+TILES_OF_3(several_q8, panel_tile)
+TILES_OF_3(several_q4, panel_tile)
+TILES_OF_4(many_q8, panel_pairs)
+TILES_OF_4(many_q4, panel_pairs)
 
-#define TILES(format)                                                               \
-	{                                                                               \
-		tile_##format##_1, tile_##format##_2, tile_##format##_3, tile_##format##_4, \
-			tile_##format##_5, tile_##format##_6                                    \
+#define FNS_OF_4(which) tile_##which##_4, tile_##which##_5, tile_##which##_6
+#define FNS_OF_3(which) tile_##which##_3, FNS_OF_4(which)
+#define FNS_OF_1(which) tile_##which##_1, tile_##which##_2, FNS_OF_3(which)
+#define TILE_FNS(format, n_of_many)                                                               \
+	{                                                                                             \
+		.alone = {FNS_OF_1(alone_##format)}, .several = {NULL, NULL, FNS_OF_3(several_##format)}, \
+		.many = {NULL, NULL, NULL, FNS_OF_4(many_##format)}, .n_many = n_of_many,                 \
 	}
-static const TileFns tiles_q8 = {TILES(q8), TILES(only_q8)};
-static const TileFns tiles_q4 = {TILES(q4), TILES(only_q4)};
+/* Fewer tokens are bound by memory, which panels of four blocks leave no pause. */
+static const TileFns tiles_q8 = TILE_FNS(q8, 11);
+static const TileFns tiles_q4 = TILE_FNS(q4, 4);
 
 /*
  * Of several tiles of a panel the last four prefetch the four blocks of the next stretch, the first
@@ -158,15 +218,18 @@ next_of(const Panel *panel, size_t tile, size_t n_tiles)
 static void
 panel_tokens(const PkGemm *g, const Panel *panel, const TileFns *tiles)
 {
-	size_t n_tokens = g->acts->n_tokens;
-	size_t n_tiles = (n_tokens + PK_PANEL_TOKENS - 1) / PK_PANEL_TOKENS;
+	size_t        n_tokens = g->acts->n_tokens;
+	size_t        n_tiles = (n_tokens + PK_PANEL_TOKENS - 1) / PK_PANEL_TOKENS;
+	const TileFn *fns = n_tiles == 1              ? tiles->alone
+	                    : n_tiles < tiles->n_many ? tiles->several
+	                                              : tiles->many;
 
 	for (size_t i = 0; i < n_tiles; i++)
 	{
 		size_t begin = n_tokens * i / n_tiles, end = n_tokens * (i + 1) / n_tiles;
 		Next   next = next_of(panel, i, n_tiles);
 
-		(*tiles)[n_tiles == 1][end - begin - 1](g, panel, begin, &next);
+		fns[end - begin - 1](g, panel, begin, &next);
 	}
 }
 

@@ -195,13 +195,14 @@ test_some_tokens(const PkKernels *tier)
 
 /*
  * Rows that fill panels of 4 blocks and inputs that go in several stretches, in both halves of the
- * call; each number of tokens in a tile, and tiles of two sizes.
+ * call; each number of tokens in a tile, and tiles of two sizes: one, several and many.
  */
 static void
 test_panels(const PkKernels *tier)
 {
 	static const PkQuant quants[] = {PK_QUANT_Q8, PK_QUANT_Q4};
 	static const size_t  n_cols[] = {33, 2048, 4200};
+	static const size_t  n_tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 19, 24, 61, 66};
 
 	for (size_t i = 0; i < PK_LENGTH(quants); i++)
 	{
@@ -209,9 +210,13 @@ test_panels(const PkKernels *tier)
 		double worst = 0;
 
 		for (size_t k = 0; k < PK_LENGTH(n_cols); k++)
-			for (size_t t = 1; t <= 8; t++)
-				passed &= gemm_agrees(quants[i], tier,
-				                      (Shape){PANEL_ROWS + t % 2 * 17, n_cols[k], t}, &worst);
+			for (size_t j = 0; j < PK_LENGTH(n_tokens); j++)
+			{
+				size_t n_rows = PANEL_ROWS + n_tokens[j] % 2 * 17;
+
+				passed &=
+					gemm_agrees(quants[i], tier, (Shape){n_rows, n_cols[k], n_tokens[j]}, &worst);
+			}
 		ok(passed, "%s: panels of %s rows over stretches of inputs have them, too", tier->name,
 		   pk_quant_name(quants[i]));
 		is_near(worst, 0, TOL_PANEL, "and are near the product in double precision");
