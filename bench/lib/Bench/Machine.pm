@@ -44,6 +44,7 @@ sub measure_peak
 		return;
 	}
 	$record->('peak', 'int8', number_after(qr/^peak: ([\d.]+) Gop/m, $out, 'peak'), 'Gop/s');
+	$record->('sustained peak', 'int8', number_after(qr/, sustained ([\d.]+)$/m, $out, 'peak'), 'Gop/s');
 }
 
 # What others use of the processors, in percent, while nothing of ours computes.

@@ -186,7 +186,7 @@ sub share
 	my ($place, $job, $format) = parts($key);
 	return '' unless $place =~ /^(?:sql|core)$/;
 	return bandwidth_share($data, $key, $format) if $job eq 'decode';
-	return peak_share($data, $key, $job, $format);
+	return peak_share($data, $key, 'peak');
 }
 
 # One sequence reads every weight once a token.
@@ -202,13 +202,14 @@ sub bandwidth_share
 # and never for an embedding.
 sub peak_share
 {
-	my ($data, $key, $job, $format) = @_;
+	my ($data, $key, $peak) = @_;
+	my (undef, $job, $format) = parts($key);
 	my $layers = constant($data, 'model layers a token', $format);
 	my $head   = constant($data, 'model head a token',   $format);
 	my $heads  = heads_a_token($job);
 	return '' unless $layers && defined $heads && $format =~ /^q[48]$/;
 	my $gop = $layers + $heads * $head;
-	return percent('int8 peak', paired($data->{series}{$key}, $data->{series}{ key('peak', 'int8') },
+	return percent($peak eq 'peak' ? 'int8 peak' : 'sustained peak', paired($data->{series}{$key}, $data->{series}{ key($peak, 'int8') },
 			sub { $_[0] * $gop / $_[1] }));
 }
 
@@ -253,6 +254,8 @@ sub comparison
 		my $cost = paired(@{ $data->{series} }{ $key, key("core $job", $format) },
 			sub { 1 - $_[0] / $_[1] });
 		push @rows, [ "SQL beside core, $job", $format, cost($cost) ] if $cost;
+		my $share = $job =~ /^prefill/ ? peak_share($data, $key, 'sustained peak') : '';
+		push @rows, [ "$job, SQL", $format, $share ] if $share;
 	}
 	push @rows, embed_rows($data);
 	return '' unless @rows;
