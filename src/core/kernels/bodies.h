@@ -384,15 +384,27 @@ pk_narrow(int8_t *out, PkI16 v)
 }
 
 /*
- * Per group: scale = max|x| / 127; q = x * (127 / max|x|) rounded half to even by adding a magic
- * number. A group that holds NaN or infinity gives q = 0 and that scale: no undefined conversion.
+ * The integers nearest to v * inverse, half to even, stored as bytes: the magic number leaves them
+ * in the low bits of its own fraction.
+ */
+PK_INLINE PkI16
+pk_body_level(PkV16 v, float inverse, int8_t *q, PkNarrowFn narrow)
+{
+	const float magic = 12582912.0f;
+	PkI16       level = (PkI16) (v * inverse + magic) - (PkI16) pk_v_all(magic);
+
+	narrow(q, level);
+	return level;
+}
+
+/*
+ * Per group: scale = max|x| / 127; q = x * (127 / max|x|) rounded half to even. A group that holds
+ * NaN or infinity gives q = 0 and scale = 0: no undefined conversion.
  */
 PK_INLINE void
 pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *scale, int32_t *sum,
                  PkNarrowFn narrow)
 {
-	const float magic = 12582912.0f;
-
 	for (size_t g = 0; g * group < n_cols; g++)
 	{
 		const float *from = x + g * group;
@@ -412,24 +424,26 @@ pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *
 		/* a maximum so small that its inverse is infinite counts as zero */
 		bool  is_finite = most > 0.0f && most <= 3.4e38f;
 		float inverse = is_finite ? 127.0f / most : 0.0f;
-		bool  is_plain = is_finite && inverse <= 3.4e38f;
 
-		scale[g] = is_plain ? most / 127.0f : 0.0f;
-
-		PkI16 keep = pk_i_all(is_plain ? -1 : 0);
-
-		for (size_t i = 0; i < group; i += PK_LANES)
+		if (!is_finite || inverse > 3.4e38f)
 		{
-			PkV16 v = i + PK_LANES <= n ? pk_v_load(from + i)
-			          : i < n           ? pk_v_load_n(from + i, n - i, 0.0f)
-			                            : pk_v_all(0.0f);
-			PkI16 level = (PkI16) (v * inverse + magic) - (PkI16) pk_v_all(magic);
-
-			level = level & keep;
-			total = total + level;
-			narrow(q + g * group + i, level);
+			memset(q + g * group, 0, group);
+			scale[g] = 0.0f;
+			sum[g] = 0;
+			continue;
 		}
+		scale[g] = most / 127.0f;
 
+		size_t i = 0;
+
+		for (; i + PK_LANES <= n; i += PK_LANES)
+			total = total + pk_body_level(pk_v_load(from + i), inverse, q + g * group + i, narrow);
+		for (; i < group; i += PK_LANES)
+		{
+			PkV16 v = i < n ? pk_v_load_n(from + i, n - i, 0.0f) : pk_v_all(0.0f);
+
+			total = total + pk_body_level(v, inverse, q + g * group + i, narrow);
+		}
 		sum[g] = pk_i_sum(total);
 	}
 }

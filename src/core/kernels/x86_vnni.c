@@ -2,10 +2,10 @@
  * x86_vnni.c
  *    AVX-512 VNNI: the products of q8 and q4.
  *
- * Panels of 64 rows are multiplied with tiles of up to 6 tokens (vnni_tile.h), of which many go by in
- * two halves (vnni_pair.h); a stretch of K that stays in the second-level cache goes by all tokens
- * before the next. Rows that fill no panel take
- * the way of the other tiers. The sums are the same in both: integers, then floats group by group.
+ * Panels of 64 rows are multiplied with tiles of up to 6 tokens (vnni_tile.h), of which many go by
+ * in two halves (vnni_pair.h); a stretch of K that stays in the second-level cache goes by all
+ * tokens before the next. Rows that fill no panel take the way of the other tiers. The sums are the
+ * same in both: integers, then floats group by group.
  */
 #if defined(__x86_64__)
 
