@@ -209,8 +209,9 @@ sub peak_share
 	my $heads  = heads_a_token($job);
 	return '' unless $layers && defined $heads && $format =~ /^q[48]$/;
 	my $gop = $layers + $heads * $head;
-	return percent($peak eq 'peak' ? 'int8 peak' : 'sustained peak', paired($data->{series}{$key}, $data->{series}{ key($peak, 'int8') },
-			sub { $_[0] * $gop / $_[1] }));
+	my $share = paired($data->{series}{$key}, $data->{series}{ key($peak, 'int8') },
+		sub { $_[0] * $gop / $_[1] });
+	return percent($peak eq 'peak' ? 'int8 peak' : $peak, $share);
 }
 
 sub heads_a_token

@@ -170,25 +170,27 @@ PK_PAIR_FUNCTIONS(multiply_many_q4_, PK_PAIR_GROUP_Q4)
 	{                                                                     \
 		panel_fn(g, panel, t0, n, next, multiply_##which##_##n);          \
 	}
-#define TILES_OF_4(which, panel_fn) \
+/* Of so many tokens and more, up to 6. */
+#define TILES_FROM_4(which, panel_fn) \
 	TILE(which, 4, panel_fn) TILE(which, 5, panel_fn) TILE(which, 6, panel_fn)
-#define TILES_OF_3(which, panel_fn) TILE(which, 3, panel_fn) TILES_OF_4(which, panel_fn)
-#define TILES_OF_1(which, panel_fn) \
-	TILE(which, 1, panel_fn) TILE(which, 2, panel_fn) TILES_OF_3(which, panel_fn)
-TILES_OF_1(alone_q8, panel_tile)
-TILES_OF_1(alone_q4, panel_tile)
-TILES_OF_3(several_q8, panel_tile)
-TILES_OF_3(several_q4, panel_tile)
-TILES_OF_4(many_q8, panel_pairs)
-TILES_OF_4(many_q4, panel_pairs)
+#define TILES_FROM_3(which, panel_fn) TILE(which, 3, panel_fn) TILES_FROM_4(which, panel_fn)
+#define TILES_FROM_1(which, panel_fn) \
+	TILE(which, 1, panel_fn) TILE(which, 2, panel_fn) TILES_FROM_3(which, panel_fn)
+TILES_FROM_1(alone_q8, panel_tile)
+TILES_FROM_1(alone_q4, panel_tile)
+TILES_FROM_3(several_q8, panel_tile)
+TILES_FROM_3(several_q4, panel_tile)
+TILES_FROM_4(many_q8, panel_pairs)
+TILES_FROM_4(many_q4, panel_pairs)
 
-#define FNS_OF_4(which) tile_##which##_4, tile_##which##_5, tile_##which##_6
-#define FNS_OF_3(which) tile_##which##_3, FNS_OF_4(which)
-#define FNS_OF_1(which) tile_##which##_1, tile_##which##_2, FNS_OF_3(which)
-#define TILE_FNS(format, n_of_many)                                                               \
-	{                                                                                             \
-		.alone = {FNS_OF_1(alone_##format)}, .several = {NULL, NULL, FNS_OF_3(several_##format)}, \
-		.many = {NULL, NULL, NULL, FNS_OF_4(many_##format)}, .n_many = n_of_many,                 \
+#define FNS_FROM_4(which) tile_##which##_4, tile_##which##_5, tile_##which##_6
+#define FNS_FROM_3(which) tile_##which##_3, FNS_FROM_4(which)
+#define FNS_FROM_1(which) tile_##which##_1, tile_##which##_2, FNS_FROM_3(which)
+#define TILE_FNS(format, n_of_many)                                                 \
+	{                                                                               \
+		.alone = {FNS_FROM_1(alone_##format)},                                      \
+		.several = {NULL, NULL, FNS_FROM_3(several_##format)},                      \
+		.many = {NULL, NULL, NULL, FNS_FROM_4(many_##format)}, .n_many = n_of_many, \
 	}
 /* Fewer tokens are bound by memory, which panels of four blocks leave no pause. */
 static const TileFns tiles_q8 = TILE_FNS(q8, 11);
