@@ -16,21 +16,18 @@
 
 #define PK_PAIR_BLOCKS 2
 
-/* Operands of a stretch of two blocks; strides in bytes. Floats need no alignment. */
+/*
+ * Operands of a stretch of two blocks; strides in bytes. Floats need no alignment. Of the tile y
+ * and next_stride are not used, and next is half as much as a block of the stretch has.
+ */
 typedef struct PkPair
 {
-	const uint8_t     *w; /* the first group of the first block; the other w_stride further */
-	size_t             w_stride;
-	const int8_t      *q; /* activations of the first token, each token q_stride further */
-	size_t             q_stride;
-	size_t             n_groups; /* at least 1 */
-	const PkTokenMeta *meta;     /* (tokens + 1) */
-	const float       *from; /* y before the stretch: 32 floats, each token from_stride further */
-	size_t             from_stride;
-	float             *to; /* y after it */
-	size_t             to_stride;
-	const float       *bias; /* 32 floats, added in the end */
-	const uint8_t     *next; /* what is prefetched: half as much as a block of the stretch has */
+	PkTile       tile;
+	const float *from; /* y before the stretch: 32 floats, each token from_stride further */
+	size_t       from_stride;
+	float       *to; /* y after it */
+	size_t       to_stride;
+	const float *bias; /* 32 floats, added in the end */
 } PkPair;
 
 /* One activation quad with 2 vectors of weights. */
@@ -122,11 +119,11 @@ typedef struct PkPair
 #define PK_PAIR_FUNCTION(name, n, group)                                                       \
 	PK_TARGET_VNNI PK_INLINE const uint8_t *name##n(const PkPair *pair)                        \
 	{                                                                                          \
-		const uint8_t     *w = pair->w;                                                        \
-		const int8_t      *q = pair->q;                                                        \
-		const uint8_t     *next = pair->next;                                                  \
-		const PkTokenMeta *meta = pair->meta;                                                  \
-		size_t             n_groups = pair->n_groups, left;                                    \
+		const uint8_t     *w = pair->tile.w;                                                        \
+		const int8_t      *q = pair->tile.q;                                                        \
+		const uint8_t     *next = pair->tile.next;                                                  \
+		const PkTokenMeta *meta = pair->tile.meta;                                                  \
+		size_t             n_groups = pair->tile.n_groups, left;                                    \
                                                                                                \
 		__asm__ volatile("mov $0x0f0f0f0f, %k[left]\n\t"                                       \
 		                 "vpbroadcastd %k[left], %%zmm5\n\t"                                   \
@@ -145,8 +142,8 @@ typedef struct PkPair
 		                 PK_PAIR_ALL_##n(PK_PAIR_STORES)                                       \
 		                 : [w] "+r"(w), [q] "+r"(q), [meta] "+r"(meta), [next] "+r"(next),     \
 		                   [n_groups] "+m"(n_groups), [left] "=&r"(left)                       \
-		                 : [ws] "r"(pair->w_stride), [qs] "r"(pair->q_stride),                 \
-		                   [qs3] "r"(3 * pair->q_stride), [qs5] "r"(5 * pair->q_stride),       \
+		                 : [ws] "r"(pair->tile.w_stride), [qs] "r"(pair->tile.q_stride),                 \
+		                   [qs3] "r"(3 * pair->tile.q_stride), [qs5] "r"(5 * pair->tile.q_stride),       \
 		                   [from] "m"(pair->from), [from_stride] "m"(pair->from_stride),       \
 		                   [to] "m"(pair->to), [to_stride] "m"(pair->to_stride),               \
 		                   [bias] "m"(pair->bias)                                              \

@@ -87,28 +87,37 @@ typedef struct TileFns
 static const float minus_zeros[PK_PAIR_BLOCKS * PK_LANES] = {MINUS_ZEROS, MINUS_ZEROS, MINUS_ZEROS,
                                                              MINUS_ZEROS};
 
+/* The operands of n tokens from t0, but y; meta gets what the tokens bring. */
+PK_INLINE PkTile
+tile_of(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
+        PkTokenMeta *meta)
+{
+	const PkActs *acts = g->acts;
+
+	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
+	return (PkTile){.w = panel->data,
+	                .w_stride = panel->block_bytes,
+	                .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
+	                .q_stride = acts->q_stride,
+	                .n_groups = panel->n_groups,
+	                .meta = meta,
+	                .next = next->data,
+	                .next_stride = next->stride};
+}
+
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
 PK_INLINE void
 panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
            void (*multiply)(const PkTile *))
 {
-	const PkActs *acts = g->acts;
-	PkTokenMeta   meta[PK_PANEL_TOKENS + 1];
-	PkV16         y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
-	PkTile        tile = {.w = panel->data,
-	                      .w_stride = panel->block_bytes,
-	                      .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
-	                      .q_stride = acts->q_stride,
-	                      .n_groups = panel->n_groups,
-	                      .meta = meta,
-	                      .y = (float *) y,
-	                      .next = next->data,
-	                      .next_stride = next->stride};
-	float        *out = g->y + t0 * g->y_stride + panel->row;
-	const float  *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
+	PkTokenMeta  meta[PK_PANEL_TOKENS + 1];
+	PkV16        y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
+	PkTile       tile = tile_of(g, panel, t0, n, next, meta);
+	float       *out = g->y + t0 * g->y_stride + panel->row;
+	const float *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
 
-	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
+	tile.y = (float *) y;
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			y[t][b] = panel->first_group == 0 ? pk_v_all(0.0f)
@@ -126,31 +135,23 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
             const uint8_t *(*multiply)(const PkPair *) )
 {
 	static const float zeros[PK_PAIR_BLOCKS * PK_LANES];
-	const PkActs      *acts = g->acts;
-	float             *y = g->y + t0 * g->y_stride + panel->row;
 	const size_t       n_rows = PK_PAIR_BLOCKS * PK_LANES;
+	float             *y = g->y + t0 * g->y_stride + panel->row;
 	bool               is_first = panel->first_group == 0;
 	bool               has_bias = panel->is_last && g->bias != NULL;
 	PkTokenMeta        meta[PK_PANEL_TOKENS + 1];
-	PkPair             pair = {.w = panel->data,
-	                           .w_stride = panel->block_bytes,
-	                           .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
-	                           .q_stride = acts->q_stride,
-	                           .n_groups = panel->n_groups,
-	                           .meta = meta,
+	PkPair             pair = {.tile = tile_of(g, panel, t0, n, next, meta),
 	                           .from = is_first ? zeros : y,
 	                           .from_stride = is_first ? 0 : g->y_stride * sizeof(float),
 	                           .to = y,
 	                           .to_stride = g->y_stride * sizeof(float),
-	                           .bias = has_bias ? g->bias + panel->row : minus_zeros,
-	                           .next = next->data};
+	                           .bias = has_bias ? g->bias + panel->row : minus_zeros};
 
-	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			__builtin_prefetch(y + t * g->y_stride + b * PK_LANES, 1);
-	pair.next = multiply(&pair);
-	pair.w += PK_PAIR_BLOCKS * pair.w_stride;
+	pair.tile.next = multiply(&pair);
+	pair.tile.w += PK_PAIR_BLOCKS * pair.tile.w_stride;
 	pair.from += is_first ? 0 : n_rows;
 	pair.to += n_rows;
 	pair.bias += has_bias ? n_rows : 0;
