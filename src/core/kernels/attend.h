@@ -51,103 +51,164 @@ pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
 	return blocks[b + PK_ATTEND_AHEAD < n_blocks ? b + PK_ATTEND_AHEAD : n_blocks - 1];
 }
 
-/* How many chains, or vectors of values, of n queries go together: registers hold 16 sums. */
+/* Registers hold 16 sums: so many chains, or vectors of values, of n rows of sums go together. */
 #define PK_AT_ONCE(n) (PK_CHAINS * (n) > 16 ? 16 / (n) : PK_CHAINS)
 
-/* A key's dimension times that of the queries, added to their chain c. */
-PK_INLINE void
-pk_body_score_key(const PkAttend *a, const float *q, size_t n, const char *item, PkLoad16Fn load16,
-                  PkFmaFn fma, size_t c, PkV16 (*chain)[PK_CHAINS])
-{
-	PkV16 key = load16(item);
+/* Blocks of keys that n queries go through together, so that a query is loaded once for both. */
+#define PK_MOST_KEY_BLOCKS 2
+#define PK_KEY_BLOCKS(n) ((n) > 1 ? PK_MOST_KEY_BLOCKS : 1)
 
+typedef PkV16 PkChains[PK_ATTEND_QUERIES][PK_CHAINS];
+
+/*
+ * n_blocks (a constant) blocks of keys, and what is prefetched beside each. Functions are no
+ * members: clang would call them.
+ */
+typedef struct PkKeys
+{
+	size_t      n_blocks;
+	size_t      item_bytes;
+	const char *block[PK_MOST_KEY_BLOCKS];
+	const char *ahead[PK_MOST_KEY_BLOCKS];
+} PkKeys;
+
+/* Dimension d of the keys times that of n queries, added to their chain c. */
+PK_INLINE void
+pk_body_score_dimension(const PkAttend *a, const float *q, size_t n, const PkKeys *keys, size_t d,
+                        PkLoad16Fn load16, PkFmaFn fma, size_t c, PkChains *chain)
+{
+	PkV16 key[PK_MOST_KEY_BLOCKS];
+
+#pragma GCC unroll 2
+	for (size_t b = 0; b < keys->n_blocks; b++)
+		key[b] = load16(keys->block[b] + d * PK_KV_BLOCK * keys->item_bytes);
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
-		chain[i][c] = fma(q[i * a->q_stride], key, chain[i][c]);
+#pragma GCC unroll 2
+		for (size_t b = 0; b < keys->n_blocks; b++)
+			chain[b][i][c] = fma(q[i * a->q_stride + d], key[b], chain[b][i][c]);
 }
 
-/* Chains [begin, begin + n_chains) of one block of keys for n queries from q on. */
+/* Chains [begin, begin + n_chains) for n queries from q on. */
 PK_INLINE void
-pk_body_score_chains(const PkAttend *a, const float *q, size_t n, const char *keys,
-                     const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
-                     size_t begin, size_t n_chains, PkV16 (*chain)[PK_CHAINS])
+pk_body_score_chains(const PkAttend *a, const float *q, size_t n, const PkKeys *keys,
+                     PkLoad16Fn load16, PkFmaFn fma, size_t begin, size_t n_chains, PkChains *chain)
 {
-	size_t D = a->head_size, d = begin, key_bytes = PK_KV_BLOCK * item_bytes;
+	size_t D = a->head_size, d = begin, key_bytes = PK_KV_BLOCK * keys->item_bytes;
 
+#pragma GCC unroll 2
+	for (size_t b = 0; b < keys->n_blocks; b++)
 #pragma GCC unroll 8
-	for (size_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
-		for (size_t c = 0; c < n_chains; c++)
-			chain[i][begin + c] = pk_v_all(0.0f);
+			for (size_t c = begin; c < begin + n_chains; c++)
+				chain[b][i][c] = pk_v_all(0.0f);
 	for (; d + PK_CHAINS - begin <= D; d += PK_CHAINS)
 	{
-		for (size_t at = 0; at < n_chains * key_bytes; at += PK_ALIGNMENT)
-			__builtin_prefetch(ahead + d * key_bytes + at);
+#pragma GCC unroll 2
+		for (size_t b = 0; b < keys->n_blocks; b++)
+			for (size_t at = 0; at < n_chains * key_bytes; at += PK_ALIGNMENT)
+				__builtin_prefetch(keys->ahead[b] + d * key_bytes + at);
 #pragma GCC unroll 4
 		for (size_t c = 0; c < n_chains; c++)
-			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, begin + c,
-			                  chain);
+			pk_body_score_dimension(a, q, n, keys, d + c, load16, fma, begin + c, chain);
 	}
 #pragma GCC unroll 4
 	for (size_t c = 0; c < n_chains; c++)
 		if (d + c < D)
-			pk_body_score_key(a, q + d + c, n, keys + (d + c) * key_bytes, load16, fma, begin + c,
-			                  chain);
+			pk_body_score_dimension(a, q, n, keys, d + c, load16, fma, begin + c, chain);
 }
 
-/* Scores of one block of keys for n queries from q on. */
+/* Scores of the keys for n queries from q on. */
 PK_INLINE void
-pk_body_score_block(const PkAttend *a, const float *q, size_t n, const char *keys,
-                    const char *ahead, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
-                    PkV16 *score)
+pk_body_score_keys(const PkAttend *a, const float *q, size_t n, const PkKeys *keys,
+                   PkLoad16Fn load16, PkFmaFn fma, PkV16 (*score)[PK_ATTEND_QUERIES])
 {
-	const size_t n_chains = PK_AT_ONCE(n);
-	PkV16        chain[PK_ATTEND_QUERIES][PK_CHAINS], half[PK_ATTEND_QUERIES];
+	const size_t n_chains = PK_AT_ONCE(n * keys->n_blocks);
+	PkChains     chain[PK_MOST_KEY_BLOCKS];
+	PkV16        half[PK_MOST_KEY_BLOCKS][PK_ATTEND_QUERIES];
 
-	pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, 0, n_chains, chain);
+#pragma GCC unroll 4
+	for (size_t begin = 0; begin < PK_CHAINS; begin += n_chains)
+	{
+		pk_body_score_chains(a, q, n, keys, load16, fma, begin, n_chains, chain);
+		if (begin + n_chains < 2 || begin >= 2)
+			continue;
+#pragma GCC unroll 2
+		for (size_t b = 0; b < keys->n_blocks; b++)
 #pragma GCC unroll 8
-	for (size_t i = 0; i < n; i++)
-		half[i] = chain[i][0] + chain[i][1];
-	if (n_chains < PK_CHAINS)
-		pk_body_score_chains(a, q, n, keys, ahead, item_bytes, load16, fma, n_chains, n_chains,
-		                     chain);
+			for (size_t i = 0; i < n; i++)
+				half[b][i] = chain[b][i][0] + chain[b][i][1];
+	}
+#pragma GCC unroll 2
+	for (size_t b = 0; b < keys->n_blocks; b++)
 #pragma GCC unroll 8
-	for (size_t i = 0; i < n; i++)
-		score[i] = (half[i] + (chain[i][2] + chain[i][3])) * a->scale;
+		for (size_t i = 0; i < n; i++)
+			score[b][i] = (half[b][i] + (chain[b][i][2] + chain[b][i][3])) * a->scale;
 }
 
-/* Scores of all keys; positions that a query doesn't see get -infinity. most: the maxima. */
+/* The n_blocks (a constant) blocks of keys from block b of n_all on. */
+PK_INLINE PkKeys
+pk_keys_at(const PkAttend *a, size_t b, size_t n_blocks, size_t n_all, size_t item_bytes)
+{
+	PkKeys keys = {.n_blocks = n_blocks, .item_bytes = item_bytes};
+
+#pragma GCC unroll 2
+	for (size_t i = 0; i < n_blocks; i++)
+	{
+		keys.block[i] = a->k_blocks[b + i];
+		keys.ahead[i] = pk_attend_ahead(a->k_blocks, b + i, n_all);
+	}
+	return keys;
+}
+
+/* Scores of a block of keys whose first is at position k; those that aren't seen: -infinity. */
+PK_INLINE void
+pk_body_keep_scores(const PkAttend *a, size_t n_keys, size_t n, size_t k, PkV16 *score, PkV16 *high)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		size_t n_seen = n_keys + i > k ? n_keys + i - k : 0;
+
+		if (n_seen < PK_KV_BLOCK)
+		{
+			float seen[PK_KV_BLOCK];
+
+			pk_v_store(seen, score[i]);
+			score[i] = pk_v_load_n(seen, n_seen, -INFINITY);
+		}
+		pk_v_store(a->scores + i * a->score_stride + k, score[i]);
+		high[i] = pk_v_select(pk_v_less(high[i], score[i]), score[i], high[i]);
+	}
+}
+
+/* Scores of all keys. most: the maxima of the queries. */
 PK_INLINE void
 pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkLoad16Fn load16,
                PkFmaFn fma, float *most)
 {
-	size_t n_keys = a->n_keys + first; /* of the first; the last sees n - 1 more */
-	size_t n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
-	PkV16  high[PK_ATTEND_QUERIES];
+	const float *q = a->q + first * a->q_stride;
+	size_t       n_keys = a->n_keys + first; /* of the first; the last sees n - 1 more */
+	size_t       n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
+	size_t       b = 0;
+	PkV16        high[PK_ATTEND_QUERIES], score[PK_MOST_KEY_BLOCKS][PK_ATTEND_QUERIES];
 
 	for (size_t i = 0; i < n; i++)
 		high[i] = pk_v_all(-INFINITY);
-	for (size_t b = 0; b < n_blocks; b++)
+	for (; b + PK_KEY_BLOCKS(n) <= n_blocks; b += PK_KEY_BLOCKS(n))
 	{
-		PkV16 score[PK_ATTEND_QUERIES];
+		PkKeys keys = pk_keys_at(a, b, PK_KEY_BLOCKS(n), n_blocks, item_bytes);
 
-		pk_body_score_block(a, a->q + first * a->q_stride, n, a->k_blocks[b],
-		                    pk_attend_ahead(a->k_blocks, b, n_blocks), item_bytes, load16, fma,
-		                    score);
-		for (size_t i = 0; i < n; i++)
-		{
-			size_t n_seen = n_keys + i > b * PK_KV_BLOCK ? n_keys + i - b * PK_KV_BLOCK : 0;
+		pk_body_score_keys(a, q, n, &keys, load16, fma, score);
+		for (size_t i = 0; i < PK_KEY_BLOCKS(n); i++)
+			pk_body_keep_scores(a, n_keys, n, (b + i) * PK_KV_BLOCK, score[i], high);
+	}
+	if (b < n_blocks)
+	{
+		PkKeys keys = pk_keys_at(a, b, 1, n_blocks, item_bytes);
 
-			if (n_seen < PK_KV_BLOCK)
-			{
-				float seen[PK_KV_BLOCK];
-
-				pk_v_store(seen, score[i]);
-				score[i] = pk_v_load_n(seen, n_seen, -INFINITY);
-			}
-			pk_v_store(a->scores + i * a->score_stride + b * PK_KV_BLOCK, score[i]);
-			high[i] = pk_v_select(pk_v_less(high[i], score[i]), score[i], high[i]);
-		}
+		pk_body_score_keys(a, q, n, &keys, load16, fma, score);
+		pk_body_keep_scores(a, n_keys, n, b * PK_KV_BLOCK, score[0], high);
 	}
 	for (size_t i = 0; i < n; i++)
 		most[i] = pk_v_max(high[i]);

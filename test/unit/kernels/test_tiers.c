@@ -402,7 +402,7 @@ test_attention(const PkKernels *tier)
 
 /* Several queries in one call give the bits that each gives alone, whatever lies past its keys. */
 static void
-test_many_queries(const PkKernels *tier)
+test_many_queries(const PkKernels *tier, bool is_f32)
 {
 	enum
 	{
@@ -417,14 +417,20 @@ test_many_queries(const PkKernels *tier)
 	uint16_t   *half = room(2 * N_BLOCKS * 16 * D * 2);
 	const void *k[N_BLOCKS], *v[N_BLOCKS];
 	bool        passed = true;
+	void (*attend)(const PkAttend *) = is_f32 ? tier->attend_f32 : tier->attend_f16;
 
 	fill(q, MOST * STRIDE, -2, 2);
 	fill(kv, 2 * N_BLOCKS * 16 * D, -2, 2);
 	for (size_t i = 0; i < D; i++)
 		kv[(2 * N_BLOCKS - 1) * 16 * D + i] = INFINITY; /* value of position 64 */
 	scalar.f32_to_f16(half, kv, 2 * N_BLOCKS * 16 * D);
-	for (size_t b = 0; b < N_BLOCKS; b++)
-		k[b] = half + 2 * b * 16 * D, v[b] = half + (2 * b + 1) * 16 * D;
+	for (size_t i = 0; i < N_BLOCKS; i++)
+	{
+		size_t key = 2 * i * 16 * D, value = key + 16 * D;
+
+		k[i] = is_f32 ? (const void *) (kv + key) : half + key;
+		v[i] = is_f32 ? (const void *) (kv + value) : half + value;
+	}
 	for (size_t n = 1; n <= MOST; n++)
 		for (size_t n_keys = 56; n_keys <= 64; n_keys++)
 		{
@@ -440,15 +446,16 @@ test_many_queries(const PkKernels *tier)
 			              .score_stride = N_BLOCKS * 16,
 			              .out = out};
 
-			tier->attend_f16(&a);
+			attend(&a);
 			for (size_t i = 0; i < n; i++)
 			{
 				a.n_queries = 1, a.q = q + i * STRIDE, a.n_keys = n_keys + i, a.out = alone;
-				tier->attend_f16(&a);
+				attend(&a);
 				passed &= memcmp(alone, out + i * STRIDE, D * sizeof(float)) == 0;
 			}
 		}
-	ok(passed, "%s: queries that go together have the bits of each alone", tier->name);
+	ok(passed, "%s: queries that go together have the bits of each alone, %s", tier->name,
+	   is_f32 ? "f32" : "f16");
 	free(q), free(kv), free(out), free(alone), free(scores), free(half);
 }
 
@@ -539,7 +546,8 @@ main(void)
 		test_some_tokens(&tier);
 		test_elements(&tier);
 		test_attention(&tier);
-		test_many_queries(&tier);
+		test_many_queries(&tier, false);
+		test_many_queries(&tier, true);
 	}
 	ok(pk_kernels_select(pk_cpu_claim(), "sse9", &scalar, &err) == PK_BAD_ARGUMENT,
 	   "an unknown tier is refused");
