@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/infer/attention.h"
+#include "core/infer/linear.h"
 
 /* Tokens of one tile of the store pass. */
 #define STORE_TOKENS PK_KV_BLOCK
@@ -20,6 +21,7 @@ typedef struct AttentionWork
 	size_t           tile_tokens;
 	size_t           n_token_tiles;
 	float            scale;
+	bool             quantizes;
 } AttentionWork;
 
 static void   store_tile(void *arg, size_t thread, size_t tile);
@@ -30,8 +32,18 @@ static size_t attend_tokens(const PkCompute *compute, const AttentionWork *work)
 static void   attend_tile(void *arg, size_t thread, size_t tile);
 static void   attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n,
                           size_t head);
+static void   give_result(const AttentionWork *work, const float *out, size_t t, size_t head);
 static void   point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq,
                               size_t n_keys, size_t head);
+
+bool
+pk_attention_quantizes(const PkConfig *config, PkQuant quant)
+{
+	size_t head_size = config->hidden_size / config->num_attention_heads;
+
+	return (quant == PK_QUANT_Q8 || quant == PK_QUANT_Q4) &&
+	       head_size % pk_quant_group(quant) == 0;
+}
 
 PkStatus
 pk_attention(const PkCompute *compute, PkAttention *attention)
@@ -41,7 +53,8 @@ pk_attention(const PkCompute *compute, PkAttention *attention)
 	AttentionWork   work = {.attention = attention,
 	                        .kernels = compute->kernels,
 	                        .n_heads = config->num_attention_heads,
-	                        .hidden = config->hidden_size};
+	                        .hidden = config->hidden_size,
+	                        .quantizes = pk_attention_quantizes(config, attention->next_quant)};
 
 	work.head_size = work.hidden / work.n_heads;
 	work.scale = 1.0f / sqrtf((float) work.head_size);
@@ -236,6 +249,20 @@ attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n,
 	else
 		work->kernels->attend_f16(&attend);
 	for (size_t i = 0; i < n; i++)
-		memcpy(shared->normed + (t + i) * shared->e_stride + offset,
-		       space->out + i * space->head_stride, work->head_size * sizeof(float));
+		give_result(work, space->out + i * space->head_stride, t + i, head);
+}
+
+/* out (D) of a token's head to where the next product reads it. */
+static void
+give_result(const AttentionWork *work, const float *out, size_t t, size_t head)
+{
+	const PkAttention *attention = work->attention;
+	PkWorkspace       *space = attention->space;
+	size_t             offset = head * work->head_size;
+
+	if (work->quantizes)
+		pk_acts_quantize_part(work->kernels, attention->next, t, attention->next_quant, out, offset,
+		                      offset + work->head_size);
+	else
+		memcpy(space->normed + t * space->e_stride + offset, out, work->head_size * sizeof(float));
 }

@@ -26,8 +26,6 @@ typedef struct Walk
 	size_t           n_done; /* layers that are complete but for their residual */
 	size_t           n_tokens;
 	size_t           tile_tokens;
-	PkActs          *acts; /* of a quantise pass */
-	PkQuant          quant;
 } Walk;
 
 typedef void (*TokenFn)(const Walk *walk, size_t t);
@@ -50,8 +48,7 @@ static void     advance_residual(const Walk *walk, size_t t);
 static void     load_embedding(const Walk *walk, size_t t);
 static void     capture(const Walk *walk, size_t t);
 static void     quantize_token(const Walk *walk, size_t t);
-static PkStatus quantize_rows(Walk *walk, PkActs *acts, const float *x, size_t x_stride,
-                              const PkMatrix *w);
+static PkStatus quantize_attention(Walk *walk);
 static PkStatus multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts,
                          float *y, size_t y_stride);
 
@@ -117,7 +114,9 @@ run_layer(Walk *walk)
 	                            .weights = walk->weights,
 	                            .batch = walk->forward->batch,
 	                            .space = space,
-	                            .layer = walk->n_done};
+	                            .layer = walk->n_done,
+	                            .next = &space->acts_attn,
+	                            .next_quant = layer->dense.quant};
 
 	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, walk->n_tokens, hidden,
 	            layer->qkv.quant);
@@ -126,9 +125,11 @@ run_layer(Walk *walk)
 	PK_FORWARD(for_tokens(walk, enter_layer, 2 * hidden));
 	PK_FORWARD(multiply(walk, &layer->qkv, layer->qkv_bias, &space->acts_attn, space->qkv,
 	                    space->qkv_stride));
+	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, walk->n_tokens, hidden,
+	            layer->dense.quant);
 	PK_FORWARD(pk_attention(walk->compute, &attention));
-	PK_FORWARD(
-		quantize_rows(walk, &space->acts_attn, space->normed, space->e_stride, &layer->dense));
+	if (!pk_attention_quantizes(walk->config, layer->dense.quant))
+		PK_FORWARD(quantize_attention(walk));
 	PK_FORWARD(multiply(walk, &layer->dense, layer->dense_bias, &space->acts_attn, space->attn_out,
 	                    space->e_stride));
 	if (!walk->config->use_parallel_residual)
@@ -285,20 +286,18 @@ leave(const Walk *walk, size_t t)
 }
 
 static PkStatus
-quantize_rows(Walk *walk, PkActs *acts, const float *x, size_t x_stride, const PkMatrix *w)
+quantize_attention(Walk *walk)
 {
-	pk_acts_set(acts, x, x_stride, walk->n_tokens, w->n_cols, w->quant);
-	if (acts->n_groups == 0)
-		return PK_OK;
-	walk->acts = acts;
-	walk->quant = w->quant;
-	return for_tokens(walk, quantize_token, w->n_cols);
+	PkActs *acts = &walk->forward->space->acts_attn;
+
+	return acts->n_groups == 0 ? PK_OK : for_tokens(walk, quantize_token, acts->n_cols);
 }
 
 static void
 quantize_token(const Walk *walk, size_t t)
 {
-	pk_acts_quantize(walk->compute->kernels, walk->acts, t, walk->quant);
+	pk_acts_quantize(walk->compute->kernels, &walk->forward->space->acts_attn, t,
+	                 walk->layer->dense.quant);
 }
 
 static PkStatus

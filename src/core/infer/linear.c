@@ -31,8 +31,6 @@ static PkActs     acts_slice(const PkActs *acts, size_t t0, size_t n_tokens);
 static void       product(const LinearWork *work, const PkGemm *gemm, size_t block_begin,
                           size_t block_end);
 static void       finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end);
-static void       quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant,
-                                size_t begin, size_t end);
 
 PkStatus
 pk_linear_prepare(PkQuant quant, PkError *err)
@@ -166,7 +164,8 @@ finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end)
 	else if (linear->after == PK_AFTER_GELU_TANH)
 		work->kernels->gelu_tanh(y, n);
 	if (linear->next != NULL)
-		quantize_part(work->kernels, linear->next, t, linear->next_quant, row_begin, row_end);
+		pk_acts_quantize_part(work->kernels, linear->next, t, linear->next_quant, y, row_begin,
+		                      row_end);
 }
 
 void
@@ -186,13 +185,12 @@ pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size
 void
 pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant)
 {
-	quantize_part(kernels, acts, t, quant, 0, acts->n_cols);
+	pk_acts_quantize_part(kernels, acts, t, quant, acts->x + t * acts->x_stride, 0, acts->n_cols);
 }
 
-/* Columns [begin, end) of token row t; begin is the first of a group, end the last one's or N. */
-static void
-quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant, size_t begin,
-              size_t end)
+void
+pk_acts_quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant,
+                      const float *x, size_t begin, size_t end)
 {
 	size_t group = pk_quant_group(quant);
 
@@ -203,6 +201,6 @@ quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant, s
 
 	size_t at = t * acts->n_groups + begin / group;
 
-	kernels->quantize(acts->x + t * acts->x_stride + begin, end - begin, group,
-	                  acts->q + t * acts->q_stride + begin, acts->scale + at, acts->sum + at);
+	kernels->quantize(x, end - begin, group, acts->q + t * acts->q_stride + begin, acts->scale + at,
+	                  acts->sum + at);
 }

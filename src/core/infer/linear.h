@@ -37,6 +37,13 @@ PkStatus pk_linear(const PkCompute *compute, const PkLinear *linear);
 /* Token row t of acts->x, quantised for w's format where that is needed. */
 void pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant);
 
+/*
+ * The same for columns [begin, end) of the row, which are at x. begin is the first of a group, end
+ * the first of another or the end of the row.
+ */
+void pk_acts_quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant,
+                           const float *x, size_t begin, size_t end);
+
 /* Set acts to hold (n_tokens, n_cols) from x; q, scale and sum have the room already. */
 void pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size_t n_cols,
                  PkQuant quant);
