@@ -24,47 +24,60 @@ typedef struct AttentionWork
 	bool             quantizes;
 } AttentionWork;
 
-static void   store_tile(void *arg, size_t thread, size_t tile);
-static void   rotate_heads(const AttentionWork *work, float *heads, size_t pos);
-static void   store_keys(const AttentionWork *work, const float *k, size_t t, float *row);
-static void   store_values(const AttentionWork *work, const float *v, size_t t, float *row);
-static size_t attend_tokens(const PkCompute *compute, const AttentionWork *work);
-static void   attend_tile(void *arg, size_t thread, size_t tile);
-static void   attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n,
-                          size_t head);
-static void   give_result(const AttentionWork *work, const float *out, size_t t, size_t head);
-static void   point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq,
-                              size_t n_keys, size_t head);
+static AttentionWork work_of(const PkCompute *compute, PkAttention *attention);
+static void          store_tile(void *arg, size_t thread, size_t tile);
+static void          rotate_heads(const AttentionWork *work, float *heads, size_t pos);
+static void          store_keys(const AttentionWork *work, const float *k, size_t t, float *row);
+static void          store_values(const AttentionWork *work, const float *v, size_t t, float *row);
+static size_t        attend_tokens(const PkCompute *compute, const AttentionWork *work);
+static void          attend_tile(void *arg, size_t thread, size_t tile);
+static void attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t n,
+                        size_t head);
+static void give_result(const AttentionWork *work, const float *out, size_t row, size_t head);
+static void point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *seq,
+                            size_t n_keys, size_t head);
 
 bool
 pk_attention_quantizes(const PkConfig *config, PkQuant quant)
 {
 	size_t head_size = config->hidden_size / config->num_attention_heads;
 
-	return (quant == PK_QUANT_Q8 || quant == PK_QUANT_Q4) &&
-	       head_size % pk_quant_group(quant) == 0;
+	return (quant == PK_QUANT_Q8 || quant == PK_QUANT_Q4) && head_size % pk_quant_group(quant) == 0;
 }
 
 PkStatus
-pk_attention(const PkCompute *compute, PkAttention *attention)
+pk_attention_store(const PkCompute *compute, PkAttention *attention)
 {
-	const PkConfig *config = attention->config;
-	size_t          n_tokens = attention->batch->n_tokens;
-	AttentionWork   work = {.attention = attention,
-	                        .kernels = compute->kernels,
-	                        .n_heads = config->num_attention_heads,
-	                        .hidden = config->hidden_size,
-	                        .quantizes = pk_attention_quantizes(config, attention->next_quant)};
+	AttentionWork work = work_of(compute, attention);
 
-	work.head_size = work.hidden / work.n_heads;
-	work.scale = 1.0f / sqrtf((float) work.head_size);
-	PK_FORWARD(pk_pool_run(compute->pool, store_tile, &work, pk_n_tiles(n_tokens, STORE_TOKENS),
-	                       compute->cancel));
+	return pk_pool_run(compute->pool, store_tile, &work,
+	                   pk_n_tiles(attention->batch->n_tokens, STORE_TOKENS), compute->cancel);
+}
+
+PkStatus
+pk_attention_attend(const PkCompute *compute, PkAttention *attention)
+{
+	AttentionWork work = work_of(compute, attention);
 
 	work.tile_tokens = attend_tokens(compute, &work);
-	work.n_token_tiles = pk_n_tiles(n_tokens, work.tile_tokens);
+	work.n_token_tiles = pk_n_tiles(attention->space->n_rows, work.tile_tokens);
 	return pk_pool_run(compute->pool, attend_tile, &work, work.n_heads * work.n_token_tiles,
 	                   compute->cancel);
+}
+
+static AttentionWork
+work_of(const PkCompute *compute, PkAttention *attention)
+{
+	const PkConfig *config = attention->config;
+	size_t          head_size = config->hidden_size / config->num_attention_heads;
+
+	return (AttentionWork){.attention = attention,
+	                       .kernels = compute->kernels,
+	                       .n_heads = config->num_attention_heads,
+	                       .head_size = head_size,
+	                       .hidden = config->hidden_size,
+	                       .scale = 1.0f / sqrtf((float) head_size),
+	                       .quantizes = pk_attention_quantizes(config, attention->next_quant)};
 }
 
 static void
@@ -159,15 +172,16 @@ store_values(const AttentionWork *work, const float *v, size_t t, float *row)
 static size_t
 attend_tokens(const PkCompute *compute, const AttentionWork *work)
 {
-	const PkBatch *batch = work->attention->batch;
-	size_t         n_keys = 1;
+	const PkBatch     *batch = work->attention->batch;
+	const PkWorkspace *space = work->attention->space;
+	size_t             n_keys = 1;
 
-	for (size_t t = 0; t < batch->n_tokens; t++)
-		if (batch->pos[t] >= n_keys)
-			n_keys = (size_t) batch->pos[t] + 1;
+	for (size_t row = 0; row < space->n_rows; row++)
+		if (batch->pos[space->rows[row]] >= n_keys)
+			n_keys = (size_t) batch->pos[space->rows[row]] + 1;
 
 	size_t budget = compute->kernels->needs == 0 ? (size_t) 1 << 19 : (size_t) 1 << 22;
-	size_t most = batch->n_tokens < MAX_ATTEND_TOKENS ? batch->n_tokens : MAX_ATTEND_TOKENS;
+	size_t most = space->n_rows < MAX_ATTEND_TOKENS ? space->n_rows : MAX_ATTEND_TOKENS;
 	size_t n = pk_tile_items(budget, 2 * n_keys * work->head_size, most);
 
 	if (n < PK_ATTEND_QUERIES / 2)
@@ -179,28 +193,28 @@ attend_tokens(const PkCompute *compute, const AttentionWork *work)
 static void
 attend_tile(void *arg, size_t thread, size_t tile)
 {
-	AttentionWork *work = arg;
-	const PkBatch *batch = work->attention->batch;
-	PkThreadSpace *space = &work->attention->space->threads[thread];
-	size_t         head = tile / work->n_token_tiles;
-	size_t         begin = tile % work->n_token_tiles * work->tile_tokens;
-	size_t         end = begin + work->tile_tokens;
+	AttentionWork     *work = arg;
+	const PkBatch     *batch = work->attention->batch;
+	const PkWorkspace *shared = work->attention->space;
+	PkThreadSpace     *space = &shared->threads[thread];
+	size_t             head = tile / work->n_token_tiles;
+	size_t             row = tile % work->n_token_tiles * work->tile_tokens;
+	size_t             end = row + work->tile_tokens;
 
-	if (end > batch->n_tokens)
-		end = batch->n_tokens;
-	for (size_t t = begin; t < end;)
+	if (end > shared->n_rows)
+		end = shared->n_rows;
+	while (row < end)
 	{
-		const PkKvSeq *seq = batch->seq[t];
-		size_t         last = t;
+		size_t t = shared->rows[row], n = 1;
 
-		while (last + 1 < end && batch->seq[last + 1] == seq &&
-		       batch->pos[last + 1] == batch->pos[last] + 1)
-			last++;
-		point_to_blocks(work, space, seq, (size_t) batch->pos[last] + 1, head);
-		for (size_t n; t <= last; t += n)
+		while (row + n < end && batch->seq[shared->rows[row + n]] == batch->seq[t] &&
+		       batch->pos[shared->rows[row + n]] == batch->pos[t] + n)
+			n++;
+		point_to_blocks(work, space, batch->seq[t], batch->pos[t] + n, head);
+		for (size_t n_here; n > 0; row += n_here, n -= n_here)
 		{
-			n = last + 1 - t < PK_ATTEND_QUERIES ? last + 1 - t : PK_ATTEND_QUERIES;
-			attend_some(work, space, t, n, head);
+			n_here = n < PK_ATTEND_QUERIES ? n : PK_ATTEND_QUERIES;
+			attend_some(work, space, row, n_here, head);
 		}
 	}
 }
@@ -219,15 +233,15 @@ point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *
 }
 
 /*
- * n tokens from t on, at consecutive positions. Heads need not be a multiple of the alignment, so
+ * n rows from row on, at consecutive positions. Heads need not be a multiple of the alignment, so
  * q and the result pass through scratch.
  */
 static void
-attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n, size_t head)
+attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t n, size_t head)
 {
 	const PkBatch *batch = work->attention->batch;
 	PkWorkspace   *shared = work->attention->space;
-	size_t         offset = head * work->head_size;
+	size_t         offset = head * work->head_size, t = shared->rows[row];
 	PkAttend       attend = {.n_queries = n,
 	                         .q = space->q,
 	                         .q_stride = space->head_stride,
@@ -242,27 +256,28 @@ attend_some(const AttentionWork *work, PkThreadSpace *space, size_t t, size_t n,
 
 	for (size_t i = 0; i < n; i++)
 		memcpy(space->q + i * space->head_stride,
-		       shared->qkv + (t + i) * shared->qkv_stride + offset,
+		       shared->qkv + (row + i) * shared->qkv_stride + offset,
 		       work->head_size * sizeof(float));
 	if (pk_kv_is_f32(batch->seq[t]->cache))
 		work->kernels->attend_f32(&attend);
 	else
 		work->kernels->attend_f16(&attend);
 	for (size_t i = 0; i < n; i++)
-		give_result(work, space->out + i * space->head_stride, t + i, head);
+		give_result(work, space->out + i * space->head_stride, row + i, head);
 }
 
-/* out (D) of a token's head to where the next product reads it. */
+/* out (D) of a row's head to where the next product reads it. */
 static void
-give_result(const AttentionWork *work, const float *out, size_t t, size_t head)
+give_result(const AttentionWork *work, const float *out, size_t row, size_t head)
 {
 	const PkAttention *attention = work->attention;
 	PkWorkspace       *space = attention->space;
 	size_t             offset = head * work->head_size;
 
 	if (work->quantizes)
-		pk_acts_quantize_part(work->kernels, attention->next, t, attention->next_quant, out, offset,
-		                      offset + work->head_size);
+		pk_acts_quantize_part(work->kernels, attention->next, row, attention->next_quant, out,
+		                      offset, offset + work->head_size);
 	else
-		memcpy(space->normed + t * space->e_stride + offset, out, work->head_size * sizeof(float));
+		memcpy(space->normed + row * space->e_stride + offset, out,
+		       work->head_size * sizeof(float));
 }

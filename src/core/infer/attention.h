@@ -17,19 +17,22 @@ typedef struct PkAttention
 	const PkBatch   *batch;
 	PkWorkspace     *space;
 	size_t           layer;
-	/* Activations of (T, E) for the next product, set to come from space->normed. */
+	/* Activations of (n_rows, E) for the next product, set to come from space->normed. */
 	PkActs          *next;
 	PkQuant          next_quant;
 } PkAttention;
 
-/* True where a head has whole groups of the format, so that pk_attention() quantises its result. */
-bool pk_attention_quantizes(const PkConfig *config, PkQuant quant);
+/* Rotate queries and keys in space->qkv (T, 3E), and write keys and values to the cache. */
+PkStatus pk_attention_store(const PkCompute *compute, PkAttention *attention);
 
 /*
- * From space->qkv (T, 3E) to next, quantised, or to space->normed (T, E). Queries and keys are rotated, keys and values
- * go to the cache in its format, and all attention reads them back from there, also within the
- * chunk: so the cut of a prompt into chunks changes nothing.
+ * From the queries in space->qkv of tokens space->rows (n_rows) to next, quantised, or to
+ * space->normed (n_rows, E). All attention reads keys and values back from the cache, also within
+ * the chunk: so the cut of a prompt into chunks changes nothing.
  */
-PkStatus pk_attention(const PkCompute *compute, PkAttention *attention);
+PkStatus pk_attention_attend(const PkCompute *compute, PkAttention *attention);
+
+/* True where a head has whole groups of the format, so that its result is quantised at once. */
+bool pk_attention_quantizes(const PkConfig *config, PkQuant quant);
 
 #endif

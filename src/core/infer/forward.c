@@ -6,6 +6,9 @@
  * feed-forward. Parallel residual, in the order of transformers: x = (mlp + attn) + x, where both
  * read LayerNorms of the same x. Sequential residual: x = attn + x, then x = mlp + x.
  * Passes over tokens are fused, so that a step has few barriers.
+ *
+ * Of the last layer most tokens of a prompt need keys and values only: once these are stored, the
+ * rows of the others move together, and the rest of the layer is computed for them alone.
  */
 #include <string.h>
 
@@ -13,8 +16,8 @@
 #include "core/infer/forward.h"
 #include "core/infer/linear.h"
 
-/* Floats that a tile of a pass over tokens may hold: about 1 ms in the scalar tier. */
-#define TOKEN_PASS_FLOATS ((size_t) 1 << 16)
+/* Floats that a tile of a pass over rows may hold: about 1 ms in the scalar tier. */
+#define ROW_PASS_FLOATS ((size_t) 1 << 16)
 
 typedef struct Walk
 {
@@ -24,31 +27,35 @@ typedef struct Walk
 	const PkWeights *weights;
 	const PkLayer   *layer;  /* the one that is computed */
 	size_t           n_done; /* layers that are complete but for their residual */
-	size_t           n_tokens;
-	size_t           tile_tokens;
+	size_t           n_layers;
+	size_t           tile_rows;
 } Walk;
 
-typedef void (*TokenFn)(const Walk *walk, size_t t);
+/* What is done to a row of the workspace. */
+typedef void (*RowFn)(const Walk *walk, size_t row);
 
-typedef struct TokenPass
+typedef struct RowPass
 {
 	const Walk *walk;
-	TokenFn     fn;
-} TokenPass;
+	RowFn       fn;
+} RowPass;
 
 static size_t   layers_needed(const PkBatch *batch, size_t n_layers);
 static PkStatus run_layer(Walk *walk);
 static PkStatus run_feed_forward(Walk *walk);
-static PkStatus for_tokens(Walk *walk, TokenFn fn, size_t n_cols);
-static void     token_tile(void *arg, size_t thread, size_t tile);
-static void     enter_layer(const Walk *walk, size_t t);
-static void     enter_feed_forward(const Walk *walk, size_t t);
-static void     leave(const Walk *walk, size_t t);
-static void     advance_residual(const Walk *walk, size_t t);
-static void     load_embedding(const Walk *walk, size_t t);
-static void     capture(const Walk *walk, size_t t);
-static void     quantize_token(const Walk *walk, size_t t);
-static PkStatus quantize_attention(Walk *walk);
+static PkStatus attend(Walk *walk);
+static void     drop_finished(const Walk *walk);
+static bool     wants_result(const Walk *walk, size_t t);
+static void     move_row(const Walk *walk, size_t from, size_t to);
+static PkStatus for_rows(Walk *walk, RowFn fn, size_t n_cols);
+static void     row_tile(void *arg, size_t thread, size_t tile);
+static void     enter_layer(const Walk *walk, size_t row);
+static void     enter_feed_forward(const Walk *walk, size_t row);
+static void     leave(const Walk *walk, size_t row);
+static void     advance_residual(const Walk *walk, size_t row);
+static void     load_embedding(const Walk *walk, size_t row);
+static void     capture(const Walk *walk, size_t row);
+static void     quantize_row(const Walk *walk, size_t row);
 static PkStatus multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts,
                          float *y, size_t y_stride);
 
@@ -73,19 +80,22 @@ PkStatus
 pk_forward_run(const PkCompute *compute, const PkForward *forward)
 {
 	const PkConfig *config = pk_model_config(forward->model);
+	PkWorkspace    *space = forward->space;
 	Walk            walk = {.compute = compute,
 	                        .forward = forward,
 	                        .config = config,
 	                        .weights = pk_model_weights(forward->model),
-	                        .n_tokens = forward->batch->n_tokens};
-	size_t          n_layers = layers_needed(forward->batch, config->num_hidden_layers);
+	                        .n_layers = layers_needed(forward->batch, config->num_hidden_layers)};
 
-	for (walk.n_done = 0; walk.n_done < n_layers; walk.n_done++)
+	space->n_rows = forward->batch->n_tokens;
+	for (size_t t = 0; t < space->n_rows; t++)
+		space->rows[t] = t;
+	for (walk.n_done = 0; walk.n_done < walk.n_layers; walk.n_done++)
 	{
 		walk.layer = &walk.weights->layers[walk.n_done];
 		PK_FORWARD(run_layer(&walk));
 	}
-	return for_tokens(&walk, leave, config->hidden_size);
+	return for_rows(&walk, leave, config->hidden_size);
 }
 
 /* A batch of embeddings from an inner layer needs no layer above it. */
@@ -110,31 +120,97 @@ run_layer(Walk *walk)
 	const PkLayer *layer = walk->layer;
 	PkWorkspace   *space = walk->forward->space;
 	size_t         hidden = walk->config->hidden_size;
-	PkAttention    attention = {.config = walk->config,
-	                            .weights = walk->weights,
-	                            .batch = walk->forward->batch,
-	                            .space = space,
-	                            .layer = walk->n_done,
-	                            .next = &space->acts_attn,
-	                            .next_quant = layer->dense.quant};
 
-	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, walk->n_tokens, hidden,
+	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, space->n_rows, hidden,
 	            layer->qkv.quant);
-	pk_acts_set(&space->acts_mlp, space->normed2, space->e_stride, walk->n_tokens, hidden,
+	pk_acts_set(&space->acts_mlp, space->normed2, space->e_stride, space->n_rows, hidden,
 	            layer->h_to_4h.quant);
-	PK_FORWARD(for_tokens(walk, enter_layer, 2 * hidden));
+	PK_FORWARD(for_rows(walk, enter_layer, 2 * hidden));
 	PK_FORWARD(multiply(walk, &layer->qkv, layer->qkv_bias, &space->acts_attn, space->qkv,
 	                    space->qkv_stride));
-	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, walk->n_tokens, hidden,
-	            layer->dense.quant);
-	PK_FORWARD(pk_attention(walk->compute, &attention));
-	if (!pk_attention_quantizes(walk->config, layer->dense.quant))
-		PK_FORWARD(quantize_attention(walk));
+	PK_FORWARD(attend(walk));
 	PK_FORWARD(multiply(walk, &layer->dense, layer->dense_bias, &space->acts_attn, space->attn_out,
 	                    space->e_stride));
 	if (!walk->config->use_parallel_residual)
-		PK_FORWARD(for_tokens(walk, enter_feed_forward, hidden));
+		PK_FORWARD(for_rows(walk, enter_feed_forward, hidden));
 	return run_feed_forward(walk);
+}
+
+/* From space->qkv to space->acts_attn. */
+static PkStatus
+attend(Walk *walk)
+{
+	PkWorkspace *space = walk->forward->space;
+	PkQuant      quant = walk->layer->dense.quant;
+	PkAttention  attention = {.config = walk->config,
+	                          .weights = walk->weights,
+	                          .batch = walk->forward->batch,
+	                          .space = space,
+	                          .layer = walk->n_done,
+	                          .next = &space->acts_attn,
+	                          .next_quant = quant};
+
+	PK_FORWARD(pk_attention_store(walk->compute, &attention));
+	if (walk->n_done + 1 == walk->n_layers)
+		drop_finished(walk);
+	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, space->n_rows,
+	            walk->config->hidden_size, quant);
+	PK_FORWARD(pk_attention_attend(walk->compute, &attention));
+	if (space->acts_attn.n_groups == 0 || pk_attention_quantizes(walk->config, quant))
+		return PK_OK;
+	return for_rows(walk, quantize_row, walk->config->hidden_size);
+}
+
+/* In the last layer: the rows of tokens whose hidden state nobody wants are overwritten. */
+static void
+drop_finished(const Walk *walk)
+{
+	PkWorkspace *space = walk->forward->space;
+	size_t       n_kept = 0;
+
+	for (size_t row = 0; row < space->n_rows; row++)
+	{
+		if (!wants_result(walk, space->rows[row]))
+			continue;
+		if (row != n_kept)
+			move_row(walk, row, n_kept);
+		n_kept++;
+	}
+	space->n_rows = n_kept;
+	space->acts_mlp.n_tokens = n_kept;
+}
+
+/* Of the last layer that is computed. */
+static bool
+wants_result(const Walk *walk, size_t t)
+{
+	const PkBatch *batch = walk->forward->batch;
+
+	return batch->output[t] != PK_NO_OUTPUT || batch->capture[t] == -1 ||
+	       batch->capture[t] == (int32_t) walk->n_layers;
+}
+
+/* All that the rest of a layer reads of a row; the inputs of the feed-forward part are ready where
+ * residuals are parallel. */
+static void
+move_row(const Walk *walk, size_t from, size_t to)
+{
+	PkWorkspace *space = walk->forward->space;
+	PkActs      *acts = &space->acts_mlp;
+	size_t       row_bytes = walk->config->hidden_size * sizeof(float);
+
+	space->rows[to] = space->rows[from];
+	memcpy(space->x + to * space->e_stride, space->x + from * space->e_stride, row_bytes);
+	memcpy(space->qkv + to * space->qkv_stride, space->qkv + from * space->qkv_stride, row_bytes);
+	memcpy(space->normed2 + to * space->e_stride, space->normed2 + from * space->e_stride,
+	       row_bytes);
+	if (acts->n_groups == 0)
+		return;
+	memcpy(acts->q + to * acts->q_stride, acts->q + from * acts->q_stride, acts->q_stride);
+	memcpy(acts->scale + to * acts->n_groups, acts->scale + from * acts->n_groups,
+	       acts->n_groups * sizeof(float));
+	memcpy(acts->sum + to * acts->n_groups, acts->sum + from * acts->n_groups,
+	       acts->n_groups * sizeof(int32_t));
 }
 
 static PkStatus
@@ -152,151 +228,147 @@ run_feed_forward(Walk *walk)
 	                   .next = &space->acts_ffn,
 	                   .next_quant = layer->h4_to_h.quant};
 
-	pk_acts_set(&space->acts_ffn, space->ffn, space->f_stride, walk->n_tokens,
-	            layer->h4_to_h.n_cols, layer->h4_to_h.quant);
+	pk_acts_set(&space->acts_ffn, space->ffn, space->f_stride, space->n_rows, layer->h4_to_h.n_cols,
+	            layer->h4_to_h.quant);
 	PK_FORWARD(pk_linear(walk->compute, &linear));
 	return multiply(walk, &layer->h4_to_h, layer->h4_to_h_bias, &space->acts_ffn, space->mlp_out,
 	                space->e_stride);
 }
 
-/* Call fn for all tokens; n_cols floats a token say how many make a tile. */
+/* Call fn for all rows; n_cols floats a row say how many make a tile. */
 static PkStatus
-for_tokens(Walk *walk, TokenFn fn, size_t n_cols)
+for_rows(Walk *walk, RowFn fn, size_t n_cols)
 {
-	TokenPass pass = {walk, fn};
+	RowPass pass = {walk, fn};
+	size_t  n_rows = walk->forward->space->n_rows;
 
-	walk->tile_tokens = pk_tile_items(TOKEN_PASS_FLOATS, n_cols, walk->n_tokens);
-	return pk_pool_run(walk->compute->pool, token_tile, &pass,
-	                   pk_n_tiles(walk->n_tokens, walk->tile_tokens), walk->compute->cancel);
+	walk->tile_rows = pk_tile_items(ROW_PASS_FLOATS, n_cols, n_rows);
+	return pk_pool_run(walk->compute->pool, row_tile, &pass, pk_n_tiles(n_rows, walk->tile_rows),
+	                   walk->compute->cancel);
 }
 
 static void
-token_tile(void *arg, size_t thread, size_t tile)
+row_tile(void *arg, size_t thread, size_t tile)
 {
-	const TokenPass *pass = arg;
-	const Walk      *walk = pass->walk;
-	size_t           end = (tile + 1) * walk->tile_tokens;
+	const RowPass *pass = arg;
+	const Walk    *walk = pass->walk;
+	size_t         n_rows = walk->forward->space->n_rows;
+	size_t         end = (tile + 1) * walk->tile_rows;
 
 	(void) thread;
-	if (end > walk->n_tokens)
-		end = walk->n_tokens;
-	for (size_t t = tile * walk->tile_tokens; t < end; t++)
-		pass->fn(walk, t);
+	if (end > n_rows)
+		end = n_rows;
+	for (size_t row = tile * walk->tile_rows; row < end; row++)
+		pass->fn(walk, row);
 }
 
 static void
-enter_layer(const Walk *walk, size_t t)
+enter_layer(const Walk *walk, size_t row)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	PkWorkspace     *space = walk->forward->space;
 	const PkLayer   *layer = walk->layer;
 	size_t           n = walk->config->hidden_size;
-	const float     *x_t = space->x + t * space->e_stride;
+	const float     *x_row = space->x + row * space->e_stride;
 
-	advance_residual(walk, t);
-	capture(walk, t);
-	kernels->layernorm(space->normed + t * space->e_stride, x_t, layer->ln1_gain, layer->ln1_bias,
-	                   n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_attn, t, layer->qkv.quant);
+	advance_residual(walk, row);
+	capture(walk, row);
+	kernels->layernorm(space->normed + row * space->e_stride, x_row, layer->ln1_gain,
+	                   layer->ln1_bias, n, walk->config->layer_norm_eps);
+	pk_acts_quantize(kernels, &space->acts_attn, row, layer->qkv.quant);
 	if (!walk->config->use_parallel_residual)
 		return;
-	kernels->layernorm(space->normed2 + t * space->e_stride, x_t, layer->ln2_gain, layer->ln2_bias,
-	                   n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_mlp, t, layer->h_to_4h.quant);
+	kernels->layernorm(space->normed2 + row * space->e_stride, x_row, layer->ln2_gain,
+	                   layer->ln2_bias, n, walk->config->layer_norm_eps);
+	pk_acts_quantize(kernels, &space->acts_mlp, row, layer->h_to_4h.quant);
 }
 
-/* x_t becomes the residual stream after n_done layers. */
+/* x of the row becomes the residual stream after n_done layers. */
 static void
-advance_residual(const Walk *walk, size_t t)
+advance_residual(const Walk *walk, size_t row)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	PkWorkspace     *space = walk->forward->space;
 	size_t           n = walk->config->hidden_size;
-	float           *mlp_t = space->mlp_out + t * space->e_stride;
+	float           *mlp_row = space->mlp_out + row * space->e_stride;
 
 	if (walk->n_done == 0)
 	{
-		load_embedding(walk, t);
+		load_embedding(walk, row);
 		return;
 	}
 	if (walk->config->use_parallel_residual)
-		kernels->add(mlp_t, space->attn_out + t * space->e_stride, n);
-	kernels->add(space->x + t * space->e_stride, mlp_t, n);
+		kernels->add(mlp_row, space->attn_out + row * space->e_stride, n);
+	kernels->add(space->x + row * space->e_stride, mlp_row, n);
 }
 
 static void
-load_embedding(const Walk *walk, size_t t)
+load_embedding(const Walk *walk, size_t row)
 {
 	PkWorkspace *space = walk->forward->space;
 	size_t       n = walk->config->hidden_size;
-	size_t       id = (size_t) walk->forward->batch->token[t];
-	float       *x_t = space->x + t * space->e_stride;
+	size_t       id = (size_t) walk->forward->batch->token[space->rows[row]];
+	float       *x_row = space->x + row * space->e_stride;
 
 	if (pk_model_info(walk->forward->model)->quant == PK_QUANT_F32)
-		memcpy(x_t, (const float *) walk->weights->embed_in + id * n, n * sizeof(float));
+		memcpy(x_row, (const float *) walk->weights->embed_in + id * n, n * sizeof(float));
 	else
-		walk->compute->kernels->f16_to_f32(x_t, (const uint16_t *) walk->weights->embed_in + id * n,
-		                                   n);
+		walk->compute->kernels->f16_to_f32(x_row,
+		                                   (const uint16_t *) walk->weights->embed_in + id * n, n);
 }
 
 static void
-capture(const Walk *walk, size_t t)
+capture(const Walk *walk, size_t row)
 {
 	PkWorkspace *space = walk->forward->space;
+	size_t       t = space->rows[row];
 
 	if (walk->forward->batch->capture[t] == (int32_t) walk->n_done)
-		memcpy(space->captured + t * space->e_stride, space->x + t * space->e_stride,
+		memcpy(space->captured + t * space->e_stride, space->x + row * space->e_stride,
 		       walk->config->hidden_size * sizeof(float));
 }
 
 /* Sequential residual: x = attn + x, and its LayerNorm for the feed-forward part. */
 static void
-enter_feed_forward(const Walk *walk, size_t t)
+enter_feed_forward(const Walk *walk, size_t row)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	PkWorkspace     *space = walk->forward->space;
 	size_t           n = walk->config->hidden_size;
-	float           *x_t = space->x + t * space->e_stride;
+	float           *x_row = space->x + row * space->e_stride;
 
-	kernels->add(x_t, space->attn_out + t * space->e_stride, n);
-	kernels->layernorm(space->normed2 + t * space->e_stride, x_t, walk->layer->ln2_gain,
+	kernels->add(x_row, space->attn_out + row * space->e_stride, n);
+	kernels->layernorm(space->normed2 + row * space->e_stride, x_row, walk->layer->ln2_gain,
 	                   walk->layer->ln2_bias, n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_mlp, t, walk->layer->h_to_4h.quant);
+	pk_acts_quantize(kernels, &space->acts_mlp, row, walk->layer->h_to_4h.quant);
 }
 
 /* After the last layer: the hidden states and head inputs that the batch asks for. */
 static void
-leave(const Walk *walk, size_t t)
+leave(const Walk *walk, size_t row)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	const PkBatch   *batch = walk->forward->batch;
 	PkWorkspace     *space = walk->forward->space;
-	const float     *x_t = space->x + t * space->e_stride;
+	const float     *x_row = space->x + row * space->e_stride;
 	float           *out = NULL;
+	size_t           t = space->rows[row];
 
-	advance_residual(walk, t);
-	capture(walk, t);
+	advance_residual(walk, row);
+	capture(walk, row);
 	if (batch->output[t] != PK_NO_OUTPUT)
 		out = space->outputs + batch->output[t] * space->e_stride;
 	else if (batch->capture[t] == -1)
 		out = space->captured + t * space->e_stride;
 	if (out != NULL)
-		kernels->layernorm(out, x_t, walk->weights->ln_gain, walk->weights->ln_bias,
+		kernels->layernorm(out, x_row, walk->weights->ln_gain, walk->weights->ln_bias,
 		                   walk->config->hidden_size, walk->config->layer_norm_eps);
 }
 
-static PkStatus
-quantize_attention(Walk *walk)
-{
-	PkActs *acts = &walk->forward->space->acts_attn;
-
-	return acts->n_groups == 0 ? PK_OK : for_tokens(walk, quantize_token, acts->n_cols);
-}
-
 static void
-quantize_token(const Walk *walk, size_t t)
+quantize_row(const Walk *walk, size_t row)
 {
-	pk_acts_quantize(walk->compute->kernels, &walk->forward->space->acts_attn, t,
+	pk_acts_quantize(walk->compute->kernels, &walk->forward->space->acts_attn, row,
 	                 walk->layer->dense.quant);
 }
 

@@ -118,6 +118,7 @@ lay_out(PkWorkspace *space, Cut *cut)
 	             shape->hidden);
 	lay_out_acts(&space->acts_mlp, cut, n_tokens, shape->hidden);
 	lay_out_acts(&space->acts_ffn, cut, n_tokens, shape->ffn);
+	space->rows = take(cut, 1, n_tokens, sizeof(size_t));
 	lay_out_threads(space, cut);
 }
 

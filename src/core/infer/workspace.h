@@ -55,6 +55,10 @@ typedef struct PkWorkspace
 
 	PkActs acts_attn, acts_mlp, acts_ffn;
 
+	/* The tokens that are worked on: row i of the buffers is of token rows[i] of the batch. */
+	size_t *rows; /* (T) */
+	size_t  n_rows;
+
 	PkThreadSpace *threads; /* (n_threads) */
 } PkWorkspace;
 

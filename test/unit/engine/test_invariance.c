@@ -54,6 +54,7 @@ main(void)
 {
 	test_model("test/golden/neox", PK_QUANT_Q8);
 	test_model("test/golden/neox-seq", PK_QUANT_Q4);
+	test_model("test/golden/neox-bf16", PK_QUANT_Q4); /* heads of whole groups */
 	if (IS_SLOW)
 		skip("polyko-tiny takes minutes here; the small checkpoints go the same ways");
 	else
