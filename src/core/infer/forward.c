@@ -46,7 +46,6 @@ static PkStatus run_feed_forward(Walk *walk);
 static PkStatus attend(Walk *walk);
 static void     drop_finished(const Walk *walk);
 static bool     wants_result(const Walk *walk, size_t t);
-static void     move_row(const Walk *walk, size_t from, size_t to);
 static PkStatus for_rows(Walk *walk, RowFn fn, size_t n_cols);
 static void     row_tile(void *arg, size_t thread, size_t tile);
 static void     enter_layer(const Walk *walk, size_t row);
@@ -173,7 +172,7 @@ drop_finished(const Walk *walk)
 		if (!wants_result(walk, space->rows[row]))
 			continue;
 		if (row != n_kept)
-			move_row(walk, row, n_kept);
+			pk_workspace_move_row(space, row, n_kept);
 		n_kept++;
 	}
 	space->n_rows = n_kept;
@@ -188,29 +187,6 @@ wants_result(const Walk *walk, size_t t)
 
 	return batch->output[t] != PK_NO_OUTPUT || batch->capture[t] == -1 ||
 	       batch->capture[t] == (int32_t) walk->n_layers;
-}
-
-/* All that the rest of a layer reads of a row; the inputs of the feed-forward part are ready where
- * residuals are parallel. */
-static void
-move_row(const Walk *walk, size_t from, size_t to)
-{
-	PkWorkspace *space = walk->forward->space;
-	PkActs      *acts = &space->acts_mlp;
-	size_t       row_bytes = walk->config->hidden_size * sizeof(float);
-
-	space->rows[to] = space->rows[from];
-	memcpy(space->x + to * space->e_stride, space->x + from * space->e_stride, row_bytes);
-	memcpy(space->qkv + to * space->qkv_stride, space->qkv + from * space->qkv_stride, row_bytes);
-	memcpy(space->normed2 + to * space->e_stride, space->normed2 + from * space->e_stride,
-	       row_bytes);
-	if (acts->n_groups == 0)
-		return;
-	memcpy(acts->q + to * acts->q_stride, acts->q + from * acts->q_stride, acts->q_stride);
-	memcpy(acts->scale + to * acts->n_groups, acts->scale + from * acts->n_groups,
-	       acts->n_groups * sizeof(float));
-	memcpy(acts->sum + to * acts->n_groups, acts->sum + from * acts->n_groups,
-	       acts->n_groups * sizeof(int32_t));
 }
 
 static PkStatus

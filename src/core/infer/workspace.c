@@ -3,6 +3,7 @@
  *    The same walk over all buffers is done twice: with no memory to measure, then to cut.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/base/alloc.h"
 #include "core/infer/workspace.h"
@@ -190,4 +191,26 @@ pk_workspace_free(PkWorkspace *space)
 	pk_pages_free(space->pages, space->size_bytes);
 	free(space->threads);
 	*space = (PkWorkspace){0};
+}
+
+void
+pk_workspace_move_row(PkWorkspace *space, size_t from, size_t to)
+{
+	PkActs *acts = &space->acts_mlp;
+	size_t  row_bytes = space->shape.hidden * sizeof(float);
+
+	space->rows[to] = space->rows[from];
+	memcpy(space->x + to * space->e_stride, space->x + from * space->e_stride, row_bytes);
+	memcpy(space->qkv + to * space->qkv_stride, space->qkv + from * space->qkv_stride, row_bytes);
+	if (acts->n_groups == 0)
+	{
+		memcpy(space->normed2 + to * space->e_stride, space->normed2 + from * space->e_stride,
+		       row_bytes);
+		return;
+	}
+	memcpy(acts->q + to * acts->q_stride, acts->q + from * acts->q_stride, acts->q_stride);
+	memcpy(acts->scale + to * acts->n_groups, acts->scale + from * acts->n_groups,
+	       acts->n_groups * sizeof(float));
+	memcpy(acts->sum + to * acts->n_groups, acts->sum + from * acts->n_groups,
+	       acts->n_groups * sizeof(int32_t));
 }

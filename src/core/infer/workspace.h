@@ -66,4 +66,10 @@ typedef struct PkWorkspace
 PkStatus pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError *err);
 void     pk_workspace_free(PkWorkspace *space);
 
+/*
+ * Copy all that a layer reads of a row once its keys and values are stored: the token, x, the
+ * queries, and the inputs of the feed-forward part, which are ready where residuals are parallel.
+ */
+void pk_workspace_move_row(PkWorkspace *space, size_t from, size_t to);
+
 #endif

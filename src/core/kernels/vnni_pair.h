@@ -119,11 +119,11 @@ typedef struct PkPair
 #define PK_PAIR_FUNCTION(name, n, group)                                                       \
 	PK_TARGET_VNNI PK_INLINE const uint8_t *name##n(const PkPair *pair)                        \
 	{                                                                                          \
-		const uint8_t     *w = pair->tile.w;                                                        \
-		const int8_t      *q = pair->tile.q;                                                        \
-		const uint8_t     *next = pair->tile.next;                                                  \
-		const PkTokenMeta *meta = pair->tile.meta;                                                  \
-		size_t             n_groups = pair->tile.n_groups, left;                                    \
+		const uint8_t     *w = pair->tile.w;                                                   \
+		const int8_t      *q = pair->tile.q;                                                   \
+		const uint8_t     *next = pair->tile.next;                                             \
+		const PkTokenMeta *meta = pair->tile.meta;                                             \
+		size_t             n_groups = pair->tile.n_groups, left;                               \
                                                                                                \
 		__asm__ volatile("mov $0x0f0f0f0f, %k[left]\n\t"                                       \
 		                 "vpbroadcastd %k[left], %%zmm5\n\t"                                   \
@@ -142,8 +142,8 @@ typedef struct PkPair
 		                 PK_PAIR_ALL_##n(PK_PAIR_STORES)                                       \
 		                 : [w] "+r"(w), [q] "+r"(q), [meta] "+r"(meta), [next] "+r"(next),     \
 		                   [n_groups] "+m"(n_groups), [left] "=&r"(left)                       \
-		                 : [ws] "r"(pair->tile.w_stride), [qs] "r"(pair->tile.q_stride),                 \
-		                   [qs3] "r"(3 * pair->tile.q_stride), [qs5] "r"(5 * pair->tile.q_stride),       \
+		                 : [ws] "r"(pair->tile.w_stride), [qs] "r"(pair->tile.q_stride),       \
+		                   [qs3] "r"(3 * pair->tile.q_stride), [qs5] "r"(5 * pair->tile.q_stride), \
 		                   [from] "m"(pair->from), [from_stride] "m"(pair->from_stride),       \
 		                   [to] "m"(pair->to), [to_stride] "m"(pair->to_stride),               \
 		                   [bias] "m"(pair->bias)                                              \
