@@ -27,7 +27,7 @@ struct PkKvCache
 	FreeBlock  *free_blocks;
 };
 
-static PkStatus block_take(PkKvCache *cache, void **block, PkError *err);
+static PkStatus block_take(PkKvCache *cache, bool is_filled, void **block, PkError *err);
 static bool     has_room(const PkKvCache *cache);
 static void     trim_others(PkKvBudget *budget, size_t needed_bytes);
 
@@ -128,14 +128,17 @@ pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err)
 		                n_needed);
 	while (seq->n_blocks < n_needed)
 	{
-		PK_FORWARD(block_take(seq->cache, &seq->blocks[seq->n_blocks], err));
+		bool is_filled = (seq->n_blocks + 1) * PK_KV_BLOCK <= n_positions;
+
+		PK_FORWARD(block_take(seq->cache, is_filled, &seq->blocks[seq->n_blocks], err));
 		seq->n_blocks++;
 	}
 	return PK_OK;
 }
 
+/* is_filled: all of it will be written before it is read. */
 static PkStatus
-block_take(PkKvCache *cache, void **block, PkError *err)
+block_take(PkKvCache *cache, bool is_filled, void **block, PkError *err)
 {
 	PkKvBudget *budget = cache->budget;
 
@@ -148,7 +151,8 @@ block_take(PkKvCache *cache, void **block, PkError *err)
 		*block = cache->free_blocks;
 		cache->free_blocks = cache->free_blocks->next;
 		budget->free_bytes -= cache->block_bytes;
-		memset(*block, 0, cache->block_bytes);
+		if (!is_filled)
+			memset(*block, 0, cache->block_bytes);
 		return PK_OK;
 	}
 	PK_FORWARD(pk_pages_alloc(cache->block_bytes, block, err));

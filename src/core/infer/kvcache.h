@@ -8,9 +8,9 @@
  *
  * Each block is its own mapping, so caches of several models share one budget without
  * fragmentation. A freed block stays mapped for the next sequence until another cache needs the
- * room or the host idles; it is cleared when it is taken again, so that nobody ever reads what
- * another sequence left. Blocks that are kept for what they hold (prefix.h) are given up when
- * sequences need the room.
+ * room or the host idles. Nobody ever reads what another sequence left: a step fills the blocks
+ * that it takes, and the last, which it may leave unfilled, is cleared. Blocks that are kept for
+ * what they hold (prefix.h) are given up when sequences need the room.
  */
 #ifndef PK_KVCACHE_H
 #define PK_KVCACHE_H
@@ -75,7 +75,10 @@ pk_kv_n_blocks(size_t n_positions)
 /* An empty sequence with room for the table of max_positions (no block yet). */
 PkStatus pk_kv_seq_init(PkKvSeq *seq, PkKvCache *cache, size_t max_positions, PkError *err);
 
-/* Hold at least the blocks of n_positions. PK_NO_MEMORY: what it held before it still holds. */
+/*
+ * Hold at least the blocks of n_positions, all of which are written before they are read.
+ * PK_NO_MEMORY: what it held before it still holds.
+ */
 PkStatus pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err);
 
 /* Give back what it holds of its own beyond the blocks of n_positions. */
