@@ -50,11 +50,21 @@ mul_add16(PkV16 a, PkV16 b, PkV16 sum)
 	return sum;
 }
 
+PK_INLINE void
+halves(uint16_t *out, const float *x)
+{
+	for (size_t i = 0; i < PK_LANES; i += 4)
+		vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
 #define PK_WRAP_MUL_ADD mul_add16
+#define PK_WRAP_MOST_BITS pk_body_most_bits
 #define PK_WRAP_NARROW pk_narrow
+#define PK_WRAP_HALVES halves
+#define PK_WRAP_KEYS pk_keys_by_halves
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
@@ -112,24 +122,12 @@ gemm_f16(const PkGemm *g, size_t begin, size_t end)
 	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
-static void
-f32_to_f16(uint16_t *out, const float *x, size_t n)
-{
-	size_t i = 0;
-
-	for (; i + 4 <= n; i += 4)
-		vst1_u16(out + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(x + i))));
-	for (; i < n; i++)
-		out[i] = pk_float_to_half(x[i]);
-}
-
 const PkKernels pk_kernels_neon = {
 	.name = "neon",
 	.needs = PK_CPU_NEON,
 	.gemm_q8 = gemm_q8,
 	.gemm_q4 = gemm_q4,
 	.gemm_f16 = gemm_f16,
-	.f32_to_f16 = f32_to_f16,
 	PK_WRAP_SLOTS,
 };
 

@@ -34,8 +34,6 @@ typedef int32_t PkI4 __attribute__((vector_size(16)));
 typedef float   PkVPart __attribute__((vector_size(PK_PART_BYTES)));
 typedef int32_t PkIPart __attribute__((vector_size(PK_PART_BYTES)));
 
-/* 16 integers in [-128, 127] as bytes. */
-typedef void (*PkNarrowFn)(int8_t *out, PkI16 v);
 /* a * b + sum in each lane, rounded once. */
 typedef PkV16 (*PkMulAddFn)(PkV16 a, PkV16 b, PkV16 sum);
 
@@ -118,45 +116,6 @@ pk_v_sum(PkV16 v)
 	return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-PK_INLINE int32_t
-pk_i_sum(PkI16 v)
-{
-	PkI4 part[4], four;
-
-	memcpy(part, &v, sizeof(part));
-	four = (part[0] + part[1]) + (part[2] + part[3]);
-	return (four[0] + four[1]) + (four[2] + four[3]);
-}
-
-PK_INLINE PkI16
-pk_i_larger(PkI16 a, PkI16 b)
-{
-	PkI16 mask = pk_i_greater(a, b);
-
-	return (mask & a) | (~mask & b);
-}
-
-PK_INLINE PkI4
-pk_i4_larger(PkI4 a, PkI4 b)
-{
-	PkI4 mask = a > b;
-
-	return (mask & a) | (~mask & b);
-}
-
-PK_INLINE int32_t
-pk_i_max(PkI16 v)
-{
-	PkI4    part[4], four;
-	int32_t most;
-
-	memcpy(part, &v, sizeof(part));
-	four = pk_i4_larger(pk_i4_larger(part[0], part[1]), pk_i4_larger(part[2], part[3]));
-	most = four[0] > four[1] ? four[0] : four[1];
-	most = four[2] > most ? four[2] : most;
-	return four[3] > most ? four[3] : most;
-}
-
 PK_INLINE float
 pk_v_max(PkV16 v)
 {
@@ -211,36 +170,63 @@ pk_v_exp(PkV16 x, PkMulAddFn mul_add)
  */
 #define PK_GELU_END 5.5f
 
-PK_INLINE PkV16
-pk_v_gelu(PkV16 x, PkMulAddFn mul_add)
+/* Vectors whose polynomials go side by side: a step of one waits for its step before. */
+#define PK_SIDE_BY_SIDE (PK_PART_LANES == PK_LANES ? 4 : 2)
+
+/* The next coefficient of n polynomials (a constant) in x. */
+PK_INLINE void
+pk_v_horner(PkV16 *p, const PkV16 *x, size_t n, float coefficient, PkMulAddFn mul_add)
+{
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+		p[k] = mul_add(p[k], x[k], pk_v_all(coefficient));
+}
+
+PK_INLINE void
+pk_v_gelu_polynomials(PkV16 *p, const PkV16 *u, size_t n, PkMulAddFn mul_add)
+{
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+		p[k] = pk_v_all(-0.000571352635728f);
+	pk_v_horner(p, u, n, 0.00131247329411f, mul_add);
+	pk_v_horner(p, u, n, -0.000713509227933f, mul_add);
+	pk_v_horner(p, u, n, 0.00127981300583f, mul_add);
+	pk_v_horner(p, u, n, -0.00531740475591f, mul_add);
+	pk_v_horner(p, u, n, 0.00944713924861f, mul_add);
+	pk_v_horner(p, u, n, -0.0133013567081f, mul_add);
+	pk_v_horner(p, u, n, 0.0203284240275f, mul_add);
+	pk_v_horner(p, u, n, -0.0301250480403f, mul_add);
+	pk_v_horner(p, u, n, 0.0407696138359f, mul_add);
+	pk_v_horner(p, u, n, -0.0520723029705f, mul_add);
+	pk_v_horner(p, u, n, 0.0641344464084f, mul_add);
+	pk_v_horner(p, u, n, -0.0775875878031f, mul_add);
+	pk_v_horner(p, u, n, 0.0954755917808f, mul_add);
+	pk_v_horner(p, u, n, -0.128344629337f, mul_add);
+	pk_v_horner(p, u, n, 0.257103858776f, mul_add);
+}
+
+/* n vectors (a constant). */
+PK_INLINE void
+pk_v_gelu(PkV16 *x, size_t n, PkMulAddFn mul_add)
 {
 	PkV16 least = pk_v_all(-PK_GELU_END), most = pk_v_all(PK_GELU_END);
-	PkV16 c = pk_v_select(pk_v_less(x, least), least, x);
+	PkV16 c[PK_SIDE_BY_SIDE], u[PK_SIDE_BY_SIDE], p[PK_SIDE_BY_SIDE];
 
-	c = pk_v_select(pk_v_less(most, c), most, c);
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+	{
+		c[k] = pk_v_select(pk_v_less(x[k], least), least, x[k]);
+		c[k] = pk_v_select(pk_v_less(most, c[k]), most, c[k]);
+		u[k] = mul_add(c[k], c[k] * (2 / (PK_GELU_END * PK_GELU_END)), pk_v_all(-1.0f));
+	}
+	pk_v_gelu_polynomials(p, u, n, mul_add);
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+	{
+		PkV16 half = 0.5f * x[k];
 
-	PkV16 u = mul_add(c, c * (2 / (PK_GELU_END * PK_GELU_END)), pk_v_all(-1.0f));
-	PkV16 p = pk_v_all(-0.000571352635728f);
-
-	p = mul_add(p, u, pk_v_all(0.00131247329411f));
-	p = mul_add(p, u, pk_v_all(-0.000713509227933f));
-	p = mul_add(p, u, pk_v_all(0.00127981300583f));
-	p = mul_add(p, u, pk_v_all(-0.00531740475591f));
-	p = mul_add(p, u, pk_v_all(0.00944713924861f));
-	p = mul_add(p, u, pk_v_all(-0.0133013567081f));
-	p = mul_add(p, u, pk_v_all(0.0203284240275f));
-	p = mul_add(p, u, pk_v_all(-0.0301250480403f));
-	p = mul_add(p, u, pk_v_all(0.0407696138359f));
-	p = mul_add(p, u, pk_v_all(-0.0520723029705f));
-	p = mul_add(p, u, pk_v_all(0.0641344464084f));
-	p = mul_add(p, u, pk_v_all(-0.0775875878031f));
-	p = mul_add(p, u, pk_v_all(0.0954755917808f));
-	p = mul_add(p, u, pk_v_all(-0.128344629337f));
-	p = mul_add(p, u, pk_v_all(0.257103858776f));
-
-	PkV16 half = 0.5f * x;
-
-	return mul_add(half, c * p, half);
+		x[k] = mul_add(half, c[k] * p[k], half);
+	}
 }
 
 /* tanh(u) = 1 - 2 / (exp(2u) + 1) */
@@ -279,7 +265,19 @@ pk_v_store_n(float *p, PkV16 v, size_t n)
 PK_INLINE void
 pk_body_gelu(float *x, size_t n, PkMulAddFn mul_add)
 {
-	PK_MAP(n, pk_v_store_n(x + i, pk_v_gelu(pk_v_load_n(x + i, n_here, 0.0f), mul_add), n_here););
+	PkV16  v[PK_SIDE_BY_SIDE];
+	size_t at = 0;
+
+	for (; at + PK_SIDE_BY_SIDE * PK_LANES <= n; at += PK_SIDE_BY_SIDE * PK_LANES)
+	{
+		memcpy(v, x + at, sizeof(v));
+		pk_v_gelu(v, PK_SIDE_BY_SIDE, mul_add);
+		memcpy(x + at, v, sizeof(v));
+	}
+	x += at;
+	n -= at;
+	PK_MAP(n, v[0] = pk_v_load_n(x + i, n_here, 0.0f); pk_v_gelu(v, 1, mul_add);
+	       pk_v_store_n(x + i, v[0], n_here););
 }
 
 PK_INLINE void
@@ -295,6 +293,13 @@ pk_body_add(float *y, const float *x, size_t n)
 	PK_MAP(n,
 	       pk_v_store_n(y + i, pk_v_load_n(y + i, n_here, 0.0f) + pk_v_load_n(x + i, n_here, 0.0f),
 	                    n_here););
+}
+
+PK_INLINE void
+pk_body_add_sum(float *y, const float *a, const float *b, size_t n)
+{
+	PK_MAP(n, PkV16 sum = pk_v_load_n(a + i, n_here, 0.0f) + pk_v_load_n(b + i, n_here, 0.0f);
+	       pk_v_store_n(y + i, sum + pk_v_load_n(y + i, n_here, 0.0f), n_here););
 }
 
 PK_INLINE void
@@ -374,78 +379,6 @@ pk_body_rope(float *x, const float *cos, const float *sin, size_t n_rot)
 	       PkV16 b = pk_v_load_n(y + i, n_here, 0.0f); PkV16 c = pk_v_load_n(cos + i, n_here, 0.0f);
 	       PkV16 s = pk_v_load_n(sin + i, n_here, 0.0f); pk_v_store_n(x + i, a * c - b * s, n_here);
 	       pk_v_store_n(y + i, b * c + a * s, n_here););
-}
-
-PK_INLINE void
-pk_narrow(int8_t *out, PkI16 v)
-{
-	for (size_t k = 0; k < PK_LANES; k++)
-		out[k] = (int8_t) v[k];
-}
-
-/*
- * The integers nearest to v * inverse, half to even, stored as bytes: the magic number leaves them
- * in the low bits of its own fraction.
- */
-PK_INLINE PkI16
-pk_body_level(PkV16 v, float inverse, int8_t *q, PkNarrowFn narrow)
-{
-	const float magic = 12582912.0f;
-	PkI16       level = (PkI16) (v * inverse + magic) - (PkI16) pk_v_all(magic);
-
-	narrow(q, level);
-	return level;
-}
-
-/*
- * Per group: scale = max|x| / 127; q = x * (127 / max|x|) rounded half to even. A group that holds
- * NaN or infinity gives q = 0 and scale = 0: no undefined conversion.
- */
-PK_INLINE void
-pk_body_quantize(const float *x, size_t n_cols, size_t group, int8_t *q, float *scale, int32_t *sum,
-                 PkNarrowFn narrow)
-{
-	for (size_t g = 0; g * group < n_cols; g++)
-	{
-		const float *from = x + g * group;
-		size_t       n = n_cols - g * group < group ? n_cols - g * group : group;
-		PkI16        high = {0};
-		PkI16        total = {0};
-
-		/* without their sign floats are ordered like integers, NaN above all */
-		PK_MAP(n,
-		       high = pk_i_larger(high, (PkI16) pk_v_load_n(from + i, n_here, 0.0f) & 0x7fffffff););
-
-		int32_t most_bits = pk_i_max(high);
-		float   most;
-
-		memcpy(&most, &most_bits, sizeof(most));
-
-		/* a maximum so small that its inverse is infinite counts as zero */
-		bool  is_finite = most > 0.0f && most <= 3.4e38f;
-		float inverse = is_finite ? 127.0f / most : 0.0f;
-
-		if (!is_finite || inverse > 3.4e38f)
-		{
-			memset(q + g * group, 0, group);
-			scale[g] = 0.0f;
-			sum[g] = 0;
-			continue;
-		}
-		scale[g] = most / 127.0f;
-
-		size_t i = 0;
-
-		for (; i + PK_LANES <= n; i += PK_LANES)
-			total = total + pk_body_level(pk_v_load(from + i), inverse, q + g * group + i, narrow);
-		for (; i < group; i += PK_LANES)
-		{
-			PkV16 v = i < n ? pk_v_load_n(from + i, n - i, 0.0f) : pk_v_all(0.0f);
-
-			total = total + pk_body_level(v, inverse, q + g * group + i, narrow);
-		}
-		sum[g] = pk_i_sum(total);
-	}
 }
 
 #endif

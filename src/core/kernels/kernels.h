@@ -106,10 +106,13 @@ typedef struct PkKernels
 	void (*attend_f32)(const PkAttend *a);
 
 	void (*f32_to_f16)(uint16_t *out, const float *x, size_t n); /* to nearest even */
+	/* k (PK_KV_BLOCK, D), stride floats apart, to out (D, PK_KV_BLOCK), aligned. */
+	void (*keys_to_f16)(uint16_t *out, const float *k, size_t stride, size_t head_size);
 	void (*f16_to_f32)(float *out, const uint16_t *x, size_t n);
 
-	void (*add)(float *y, const float *x, size_t n); /* y += x */
-	void (*scale)(float *y, float factor, size_t n); /* y *= factor */
+	void (*add)(float *y, const float *x, size_t n);                     /* y += x */
+	void (*add_sum)(float *y, const float *a, const float *b, size_t n); /* y = (a + b) + y */
+	void (*scale)(float *y, float factor, size_t n);                     /* y *= factor */
 	float (*sum_squares)(const float *x, size_t n);
 	float (*max)(const float *x, size_t n);                  /* n > 0, no NaN */
 	float (*sum_exp)(const float *x, float shift, size_t n); /* sum of exp(x[i] - shift) */

@@ -36,11 +36,21 @@ mul_add16(PkV16 a, PkV16 b, PkV16 sum)
 	return sum;
 }
 
+PK_INLINE void
+halves(uint16_t *out, const float *x)
+{
+	for (size_t i = 0; i < PK_LANES; i++)
+		out[i] = pk_float_to_half(x[i]);
+}
+
 #define PK_WRAP_TARGET
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
 #define PK_WRAP_MUL_ADD mul_add16
+#define PK_WRAP_MOST_BITS pk_body_most_bits
 #define PK_WRAP_NARROW pk_narrow
+#define PK_WRAP_HALVES halves
+#define PK_WRAP_KEYS pk_keys_by_halves
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
@@ -83,19 +93,11 @@ gemm_f16(const PkGemm *g, size_t begin, size_t end)
 	PK_GEMM_LOOP(g, begin, end, g->acts->n_cols * PK_LANES * sizeof(uint16_t), TILE_F16, TOKENS);
 }
 
-static void
-f32_to_f16(uint16_t *out, const float *x, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		out[i] = pk_float_to_half(x[i]);
-}
-
 const PkKernels pk_kernels_scalar = {
 	.name = "scalar",
 	.needs = 0,
 	.gemm_q8 = gemm_q8,
 	.gemm_q4 = gemm_q4,
 	.gemm_f16 = gemm_f16,
-	.f32_to_f16 = f32_to_f16,
 	PK_WRAP_SLOTS,
 };

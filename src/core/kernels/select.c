@@ -72,8 +72,10 @@ overlay(PkKernels *out, const PkKernels *tier)
 	OVERLAY(attend_f16);
 	OVERLAY(attend_f32);
 	OVERLAY(f32_to_f16);
+	OVERLAY(keys_to_f16);
 	OVERLAY(f16_to_f32);
 	OVERLAY(add);
+	OVERLAY(add_sum);
 	OVERLAY(scale);
 	OVERLAY(sum_squares);
 	OVERLAY(max);

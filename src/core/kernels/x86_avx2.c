@@ -9,6 +9,7 @@
 #define PK_PART_LANES 8
 
 #include "core/kernels/gemm.h"
+#include "core/kernels/quantize.h"
 #include "core/kernels/tiers.h"
 
 PK_TARGET_AVX2 PK_INLINE PkV16
@@ -51,21 +52,36 @@ mul_add16(PkV16 a, PkV16 b, PkV16 sum)
 }
 
 PK_TARGET_AVX2 PK_INLINE void
-narrow(int8_t *out, PkI16 v)
+narrow(int8_t *out, const PkI16 *v, size_t n)
 {
-	__m128i parts[4], bytes;
+#pragma GCC unroll 4
+	for (size_t i = 0; i < n; i++)
+	{
+		__m128i parts[4], bytes;
 
-	memcpy(parts, &v, sizeof(parts));
-	bytes =
-		_mm_packs_epi16(_mm_packs_epi32(parts[0], parts[1]), _mm_packs_epi32(parts[2], parts[3]));
-	memcpy(out, &bytes, sizeof(bytes));
+		memcpy(parts, &v[i], sizeof(parts));
+		bytes = _mm_packs_epi16(_mm_packs_epi32(parts[0], parts[1]),
+		                        _mm_packs_epi32(parts[2], parts[3]));
+		memcpy(out + i * PK_LANES, &bytes, sizeof(bytes));
+	}
+}
+
+PK_TARGET_AVX2 PK_INLINE void
+halves(uint16_t *out, const float *x)
+{
+	for (size_t i = 0; i < PK_LANES; i += 8)
+		_mm_storeu_si128((__m128i *) (void *) (out + i),
+		                 _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
 }
 
 #define PK_WRAP_TARGET PK_TARGET_AVX2
 #define PK_WRAP_LOAD16 load16_f16
 #define PK_WRAP_FMA fma16
 #define PK_WRAP_MUL_ADD mul_add16
+#define PK_WRAP_MOST_BITS pk_body_most_bits
 #define PK_WRAP_NARROW narrow
+#define PK_WRAP_HALVES halves
+#define PK_WRAP_KEYS pk_keys_by_halves
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 
@@ -169,25 +185,12 @@ gemm_f16(const PkGemm *g, size_t begin, size_t end)
 	             TOKENS_F16);
 }
 
-TARGET static void
-f32_to_f16(uint16_t *out, const float *x, size_t n)
-{
-	size_t i = 0;
-
-	for (; i + 8 <= n; i += 8)
-		_mm_storeu_si128((__m128i *) (void *) (out + i),
-		                 _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
-	for (; i < n; i++)
-		out[i] = pk_float_to_half(x[i]);
-}
-
 const PkKernels pk_kernels_avx2 = {
 	.name = "avx2",
 	.needs = PK_CPU_AVX2,
 	.gemm_q8 = gemm_q8,
 	.gemm_q4 = gemm_q4,
 	.gemm_f16 = gemm_f16,
-	.f32_to_f16 = f32_to_f16,
 	PK_WRAP_SLOTS,
 };
 

@@ -33,9 +33,10 @@ static const Golden golden[] = {
 	{"gelu_tanh", 0x5246060bdf557299},   {"rope", 0x061ce38cb77e1b7e},
 	{"attend_f16", 0x96449cc936bc8286},  {"attend_f32", 0xed41df50a38fd199},
 	{"f32_to_f16", 0xbcdd75d5230c8771},  {"f16_to_f32", 0x562e1b416708e491},
-	{"add", 0x5d3c67b27e18d67b},         {"scale", 0xa6fb8c63e6508413},
-	{"sum_squares", 0x66f6c2ae167d6fde}, {"max", 0x55f0b683cd13aecb},
-	{"sum_exp", 0xdb82e4ffe4c758f3},     {"exp_shifted", 0xa25d2407bbfb1a9b},
+	{"add", 0x5d3c67b27e18d67b},         {"add_sum", 0x567412116b173953},
+	{"scale", 0xa6fb8c63e6508413},       {"sum_squares", 0x66f6c2ae167d6fde},
+	{"max", 0x55f0b683cd13aecb},         {"sum_exp", 0xdb82e4ffe4c758f3},
+	{"exp_shifted", 0xa25d2407bbfb1a9b},
 };
 
 static uint64_t sums[PK_LENGTH(golden)];
@@ -151,6 +152,7 @@ run_elements(const PkKernels *k, size_t n, float most)
 	memcpy(y, x, bytes), k->gelu_tanh(y, n), add("gelu_tanh", y, bytes);
 	memcpy(y, x, bytes), k->rope(y, other, x, n / 2 * 2), add("rope", y, bytes);
 	memcpy(y, x, bytes), k->add(y, other, n), add("add", y, bytes);
+	memcpy(y, x, bytes), k->add_sum(y, other, x, n), add("add_sum", y, bytes);
 	memcpy(y, x, bytes), k->scale(y, 0.37f, n), add("scale", y, bytes);
 	k->exp_shifted(y, x, 1.5f, n), add("exp_shifted", y, bytes);
 	k->f32_to_f16(half, x, n), add("f32_to_f16", half, n * sizeof(uint16_t));

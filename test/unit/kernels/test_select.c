@@ -15,8 +15,8 @@ is_complete(const PkKernels *k)
 {
 	return k->gemm_q8 && k->gemm_q4 && k->gemm_f16 && k->quantize && k->layernorm && k->gelu &&
 	       k->gelu_tanh && k->rope && k->attend_f16 && k->attend_f32 && k->f32_to_f16 &&
-	       k->f16_to_f32 && k->add && k->scale && k->sum_squares && k->max && k->sum_exp &&
-	       k->exp_shifted;
+	       k->keys_to_f16 && k->f16_to_f32 && k->add && k->add_sum && k->scale && k->sum_squares &&
+	       k->max && k->sum_exp && k->exp_shifted;
 }
 
 static void

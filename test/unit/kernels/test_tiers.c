@@ -254,7 +254,7 @@ test_quantize(const PkKernels *tier)
 {
 	static const float bad[] = {NAN, INFINITY, -INFINITY};
 	float             *x = room(MAX_N * sizeof(float));
-	int8_t             q[PK_ALIGNMENT];
+	int8_t             q[128];
 	float              scale;
 	int32_t            sum;
 	bool               same = true, is_zero = true;
@@ -262,18 +262,18 @@ test_quantize(const PkKernels *tier)
 	for (size_t i = 0; i < PK_LENGTH(lengths); i++)
 	{
 		fill(x, lengths[i], -3, 3);
-		same &=
-			quantize_agrees(tier, x, lengths[i], 64) && quantize_agrees(tier, x, lengths[i], 32);
+		for (size_t group = 32; group <= 128; group *= 2)
+			same &= quantize_agrees(tier, x, lengths[i], group);
 	}
 	for (size_t i = 0; i < PK_LENGTH(bad); i++)
 	{
-		for (size_t at = 0; at < 64; at++)
+		for (size_t at = 0; at < PK_LENGTH(q); at++)
 		{
-			fill(x, 64, -3, 3);
+			fill(x, PK_LENGTH(q), -3, 3);
 			x[at] = bad[i];
-			tier->quantize(x, 64, 64, q, &scale, &sum);
+			tier->quantize(x, PK_LENGTH(q), PK_LENGTH(q), q, &scale, &sum);
 			is_zero &= scale == 0 && sum == 0;
-			for (size_t k = 0; k < 64; k++)
+			for (size_t k = 0; k < PK_LENGTH(q); k++)
 				is_zero &= q[k] == 0;
 		}
 	}
@@ -299,6 +299,7 @@ run_all(const PkKernels *k, const float *x, size_t n, float *out)
 	memcpy(other, x, n * sizeof(float)), k->gelu_tanh(other, n), KEEP(other);
 	memcpy(other, x, n * sizeof(float)), k->rope(other, gain, x, n / 2 * 2), KEEP(other);
 	memcpy(other, x, n * sizeof(float)), k->add(other, gain, n), KEEP(other);
+	memcpy(other, x, n * sizeof(float)), k->add_sum(other, gain, x, n), KEEP(other);
 	memcpy(other, x, n * sizeof(float)), k->scale(other, 0.37f, n), KEEP(other);
 	k->exp_shifted(other, x, 1.5f, n), KEEP(other);
 	k->f32_to_f16(half, x, n), k->f16_to_f32(other, half, n), KEEP(other);
@@ -309,12 +310,41 @@ run_all(const PkKernels *k, const float *x, size_t n, float *out)
 	return at;
 }
 
+/* A block of keys is what its rows are one by one, item by item of all head sizes. */
+static void
+test_keys(const PkKernels *tier)
+{
+	enum
+	{
+		MOST = 130,
+		STRIDE = 144,
+		N = PK_KV_BLOCK * STRIDE
+	};
+	float    *k = room(N * sizeof(float));
+	uint16_t *half = room(N * sizeof(uint16_t)), *out = room(N * sizeof(uint16_t));
+	bool      same = true;
+
+	fill(k, N, -70000, 70000);
+	scalar.f32_to_f16(half, k, N);
+	for (size_t n = 1; n <= MOST; n++)
+	{
+		memset(out, 0x55, N * sizeof(uint16_t));
+		tier->keys_to_f16(out, k, STRIDE, n);
+		for (size_t d = 0; d < n; d++)
+			for (size_t i = 0; i < PK_KV_BLOCK; i++)
+				same &= out[d * PK_KV_BLOCK + i] == half[i * STRIDE + d];
+		same &= out[n * PK_KV_BLOCK] == 0x5555;
+	}
+	ok(same, "%s: a block of keys has the bits of its rows", tier->name);
+	free(k), free(half), free(out);
+}
+
 static void
 test_elements(const PkKernels *tier)
 {
 	float *x = room(MAX_N * sizeof(float));
-	float *want = room(MAX_N * 9 * sizeof(float));
-	float *got = room(MAX_N * 9 * sizeof(float));
+	float *want = room(MAX_N * 10 * sizeof(float));
+	float *got = room(MAX_N * 10 * sizeof(float));
 	bool   passed = true;
 
 	for (size_t i = 0; i < PK_LENGTH(lengths); i++)
@@ -540,6 +570,7 @@ main(void)
 			continue;
 		}
 		test_quantize(&tier);
+		test_keys(&tier);
 		test_products(&tier);
 		test_panels(&tier);
 		test_many_tokens(&tier);
