@@ -355,6 +355,7 @@ attend_tile(void *arg, size_t thread, size_t tile)
 	PkAttend a = {.n_queries = PK_ATTEND_QUERIES,
 	              .q = b->q,
 	              .q_stride = HEAD_SIZE,
+	              .out_stride = HEAD_SIZE,
 	              .head_size = HEAD_SIZE,
 	              .n_keys = job->n_keys - PK_ATTEND_QUERIES + 1,
 	              .scale = 1.0f / sqrtf(HEAD_SIZE),

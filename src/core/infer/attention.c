@@ -1,6 +1,6 @@
 /*
  * attention.c
- *    Two passes: store (by token), attend (by head and group of tokens).
+ *    A tile is a head and a group of tokens.
  */
 #include <math.h>
 #include <string.h>
@@ -8,8 +8,6 @@
 #include "core/infer/attention.h"
 #include "core/infer/linear.h"
 
-/* Tokens of one tile of the store pass. */
-#define STORE_TOKENS PK_KV_BLOCK
 /* Most tokens of one tile of the attend pass: they share a head's keys in the cache. */
 #define MAX_ATTEND_TOKENS 16
 
@@ -25,10 +23,6 @@ typedef struct AttentionWork
 } AttentionWork;
 
 static AttentionWork work_of(const PkCompute *compute, PkAttention *attention);
-static void          store_tile(void *arg, size_t thread, size_t tile);
-static void          rotate_heads(const AttentionWork *work, float *heads, size_t pos);
-static void          store_keys(const AttentionWork *work, const float *k, size_t t, float *row);
-static void          store_values(const AttentionWork *work, const float *v, size_t t, float *row);
 static size_t        attend_tokens(const PkCompute *compute, const AttentionWork *work);
 static void          attend_tile(void *arg, size_t thread, size_t tile);
 static void attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t n,
@@ -46,16 +40,7 @@ pk_attention_quantizes(const PkConfig *config, PkQuant quant)
 }
 
 PkStatus
-pk_attention_store(const PkCompute *compute, PkAttention *attention)
-{
-	AttentionWork work = work_of(compute, attention);
-
-	return pk_pool_run(compute->pool, store_tile, &work,
-	                   pk_n_tiles(attention->batch->n_tokens, STORE_TOKENS), compute->cancel);
-}
-
-PkStatus
-pk_attention_attend(const PkCompute *compute, PkAttention *attention)
+pk_attention_run(const PkCompute *compute, PkAttention *attention)
 {
 	AttentionWork work = work_of(compute, attention);
 
@@ -78,93 +63,6 @@ work_of(const PkCompute *compute, PkAttention *attention)
 	                       .hidden = config->hidden_size,
 	                       .scale = 1.0f / sqrtf((float) head_size),
 	                       .quantizes = pk_attention_quantizes(config, attention->next_quant)};
-}
-
-static void
-store_tile(void *arg, size_t thread, size_t tile)
-{
-	AttentionWork *work = arg;
-	PkWorkspace   *space = work->attention->space;
-	const PkBatch *batch = work->attention->batch;
-	size_t         end = (tile + 1) * STORE_TOKENS;
-
-	if (end > batch->n_tokens)
-		end = batch->n_tokens;
-	for (size_t t = tile * STORE_TOKENS; t < end; t++)
-	{
-		float *q = space->qkv + t * space->qkv_stride;
-		float *k = q + work->hidden;
-
-		rotate_heads(work, q, batch->pos[t]);
-		rotate_heads(work, k, batch->pos[t]);
-		store_keys(work, k, t, space->threads[thread].row);
-		store_values(work, k + work->hidden, t, space->threads[thread].row);
-	}
-}
-
-/* heads: (H, D) of one token. */
-static void
-rotate_heads(const AttentionWork *work, float *heads, size_t pos)
-{
-	const PkWeights *weights = work->attention->weights;
-	size_t           n_rot = work->attention->config->rotary_dims;
-	const float     *cos = weights->rope_cos + pos * (n_rot / 2);
-	const float     *sin = weights->rope_sin + pos * (n_rot / 2);
-
-	for (size_t h = 0; h < work->n_heads; h++)
-		work->kernels->rope(heads + h * work->head_size, cos, sin, n_rot);
-}
-
-/* k (H, D) of token t goes to column pos % PK_KV_BLOCK of (H, D, PK_KV_BLOCK). row: scratch (E). */
-static void
-store_keys(const AttentionWork *work, const float *k, size_t t, float *row)
-{
-	const PkBatch *batch = work->attention->batch;
-	const PkKvSeq *seq = batch->seq[t];
-	size_t         slot = batch->pos[t] % PK_KV_BLOCK;
-	void          *block = seq->blocks[batch->pos[t] / PK_KV_BLOCK];
-	void          *keys = pk_kv_keys(seq->cache, block, work->attention->layer, 0);
-
-	if (pk_kv_is_f32(seq->cache))
-	{
-		float *out = (float *) keys + slot;
-
-		for (size_t i = 0; i < work->hidden; i++)
-			out[i * PK_KV_BLOCK] = k[i];
-		return;
-	}
-
-	uint16_t *half = (uint16_t *) (void *) row;
-	uint16_t *out = (uint16_t *) keys + slot;
-
-	work->kernels->f32_to_f16(half, k, work->hidden);
-	for (size_t i = 0; i < work->hidden; i++)
-		out[i * PK_KV_BLOCK] = half[i];
-}
-
-/* v (H, D) of token t goes to row pos % PK_KV_BLOCK of each head's (PK_KV_BLOCK, D). */
-static void
-store_values(const AttentionWork *work, const float *v, size_t t, float *row)
-{
-	const PkBatch *batch = work->attention->batch;
-	const PkKvSeq *seq = batch->seq[t];
-	size_t         slot = batch->pos[t] % PK_KV_BLOCK;
-	void          *block = seq->blocks[batch->pos[t] / PK_KV_BLOCK];
-	bool           is_f32 = pk_kv_is_f32(seq->cache);
-	size_t         row_bytes = work->head_size * (is_f32 ? sizeof(float) : sizeof(uint16_t));
-	const char    *source = (const char *) v;
-
-	if (!is_f32)
-	{
-		work->kernels->f32_to_f16((uint16_t *) (void *) row, v, work->hidden);
-		source = (const char *) row;
-	}
-	for (size_t h = 0; h < work->n_heads; h++)
-	{
-		char *values = pk_kv_values(seq->cache, block, work->attention->layer, h);
-
-		memcpy(values + slot * row_bytes, source + h * row_bytes, row_bytes);
-	}
 }
 
 /* Tokens of one tile: about 1 ms, judged by the longest sequence of the batch; as many as the
@@ -232,19 +130,16 @@ point_to_blocks(const AttentionWork *work, PkThreadSpace *space, const PkKvSeq *
 	}
 }
 
-/*
- * n rows from row on, at consecutive positions. Heads need not be a multiple of the alignment, so
- * q and the result pass through scratch.
- */
+/* n rows from row on, at consecutive positions. */
 static void
 attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t n, size_t head)
 {
 	const PkBatch *batch = work->attention->batch;
 	PkWorkspace   *shared = work->attention->space;
-	size_t         offset = head * work->head_size, t = shared->rows[row];
+	size_t         t = shared->rows[row];
 	PkAttend       attend = {.n_queries = n,
-	                         .q = space->q,
-	                         .q_stride = space->head_stride,
+	                         .q = shared->qkv + row * shared->qkv_stride + head * work->head_size,
+	                         .q_stride = shared->qkv_stride,
 	                         .head_size = work->head_size,
 	                         .n_keys = (size_t) batch->pos[t] + 1,
 	                         .scale = work->scale,
@@ -252,12 +147,9 @@ attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t 
 	                         .v_blocks = space->v_blocks,
 	                         .scores = space->scores,
 	                         .score_stride = space->score_stride,
-	                         .out = space->out};
+	                         .out = space->out,
+	                         .out_stride = space->head_stride};
 
-	for (size_t i = 0; i < n; i++)
-		memcpy(space->q + i * space->head_stride,
-		       shared->qkv + (row + i) * shared->qkv_stride + offset,
-		       work->head_size * sizeof(float));
 	if (pk_kv_is_f32(batch->seq[t]->cache))
 		work->kernels->attend_f32(&attend);
 	else

@@ -1,6 +1,6 @@
 /*
  * attention.h
- *    Rotary embedding, writing keys and values to the cache, causal attention over it.
+ *    Causal attention over the cache.
  */
 #ifndef PK_ATTENTION_H
 #define PK_ATTENTION_H
@@ -12,25 +12,21 @@
 
 typedef struct PkAttention
 {
-	const PkConfig  *config;
-	const PkWeights *weights;
-	const PkBatch   *batch;
-	PkWorkspace     *space;
-	size_t           layer;
+	const PkConfig *config;
+	const PkBatch  *batch;
+	PkWorkspace    *space;
+	size_t          layer;
 	/* Activations of (n_rows, E) for the next product, set to come from space->normed. */
-	PkActs          *next;
-	PkQuant          next_quant;
+	PkActs         *next;
+	PkQuant         next_quant;
 } PkAttention;
-
-/* Rotate queries and keys in space->qkv (T, 3E), and write keys and values to the cache. */
-PkStatus pk_attention_store(const PkCompute *compute, PkAttention *attention);
 
 /*
  * From the queries in space->qkv of tokens space->rows (n_rows) to next, quantised, or to
  * space->normed (n_rows, E). All attention reads keys and values back from the cache, also within
  * the chunk: so the cut of a prompt into chunks changes nothing.
  */
-PkStatus pk_attention_attend(const PkCompute *compute, PkAttention *attention);
+PkStatus pk_attention_run(const PkCompute *compute, PkAttention *attention);
 
 /* True where a head has whole groups of the format, so that its result is quantised at once. */
 bool pk_attention_quantizes(const PkConfig *config, PkQuant quant);

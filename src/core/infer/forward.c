@@ -15,6 +15,7 @@
 #include "core/infer/attention.h"
 #include "core/infer/forward.h"
 #include "core/infer/linear.h"
+#include "core/infer/qkv.h"
 
 /* Floats that a tile of a pass over rows may hold: about 1 ms in the scalar tier. */
 #define ROW_PASS_FLOATS ((size_t) 1 << 16)
@@ -31,8 +32,17 @@ typedef struct Walk
 	size_t           tile_rows;
 } Walk;
 
+/* A LayerNorm, and what reads it: rows (T, E), or where it is quantised acts alone. */
+typedef struct Norm
+{
+	const float *gain, *bias; /* (E) */
+	float       *rows;
+	PkActs      *acts;
+	PkQuant      quant;
+} Norm;
+
 /* What is done to a row of the workspace. */
-typedef void (*RowFn)(const Walk *walk, size_t row);
+typedef void (*RowFn)(const Walk *walk, size_t thread, size_t row);
 
 typedef struct RowPass
 {
@@ -44,17 +54,21 @@ static size_t   layers_needed(const PkBatch *batch, size_t n_layers);
 static PkStatus run_layer(Walk *walk);
 static PkStatus run_feed_forward(Walk *walk);
 static PkStatus attend(Walk *walk);
+static PkStatus store(const Walk *walk);
+static bool     has_finished(const Walk *walk);
 static void     drop_finished(const Walk *walk);
 static bool     wants_result(const Walk *walk, size_t t);
 static PkStatus for_rows(Walk *walk, RowFn fn, size_t n_cols);
 static void     row_tile(void *arg, size_t thread, size_t tile);
-static void     enter_layer(const Walk *walk, size_t row);
-static void     enter_feed_forward(const Walk *walk, size_t row);
-static void     leave(const Walk *walk, size_t row);
+static void     enter_layer(const Walk *walk, size_t thread, size_t row);
+static void     enter_mlp(const Walk *walk, size_t thread, size_t row);
+static void     normalize(const Walk *walk, size_t thread, size_t row, const Norm *norm);
+static void     enter_feed_forward(const Walk *walk, size_t thread, size_t row);
+static void     leave(const Walk *walk, size_t thread, size_t row);
 static void     advance_residual(const Walk *walk, size_t row);
 static void     load_embedding(const Walk *walk, size_t row);
 static void     capture(const Walk *walk, size_t row);
-static void     quantize_row(const Walk *walk, size_t row);
+static void     quantize_row(const Walk *walk, size_t thread, size_t row);
 static PkStatus multiply(const Walk *walk, const PkMatrix *w, const float *bias, const PkActs *acts,
                          float *y, size_t y_stride);
 
@@ -125,8 +139,6 @@ run_layer(Walk *walk)
 	pk_acts_set(&space->acts_mlp, space->normed2, space->e_stride, space->n_rows, hidden,
 	            layer->h_to_4h.quant);
 	PK_FORWARD(for_rows(walk, enter_layer, 2 * hidden));
-	PK_FORWARD(multiply(walk, &layer->qkv, layer->qkv_bias, &space->acts_attn, space->qkv,
-	                    space->qkv_stride));
 	PK_FORWARD(attend(walk));
 	PK_FORWARD(multiply(walk, &layer->dense, layer->dense_bias, &space->acts_attn, space->attn_out,
 	                    space->e_stride));
@@ -135,29 +147,55 @@ run_layer(Walk *walk)
 	return run_feed_forward(walk);
 }
 
-/* From space->qkv to space->acts_attn. */
+/* From space->acts_attn, what enters the layer, to the same, what attention gives. */
 static PkStatus
 attend(Walk *walk)
 {
 	PkWorkspace *space = walk->forward->space;
 	PkQuant      quant = walk->layer->dense.quant;
 	PkAttention  attention = {.config = walk->config,
-	                          .weights = walk->weights,
 	                          .batch = walk->forward->batch,
 	                          .space = space,
 	                          .layer = walk->n_done,
 	                          .next = &space->acts_attn,
 	                          .next_quant = quant};
 
-	PK_FORWARD(pk_attention_store(walk->compute, &attention));
-	if (walk->n_done + 1 == walk->n_layers)
-		drop_finished(walk);
+	PK_FORWARD(store(walk));
 	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, space->n_rows,
 	            walk->config->hidden_size, quant);
-	PK_FORWARD(pk_attention_attend(walk->compute, &attention));
+	PK_FORWARD(pk_attention_run(walk->compute, &attention));
 	if (space->acts_attn.n_groups == 0 || pk_attention_quantizes(walk->config, quant))
 		return PK_OK;
 	return for_rows(walk, quantize_row, walk->config->hidden_size);
+}
+
+/* Queries, and keys and values of all tokens; in the last layer queries of few. */
+static PkStatus
+store(const Walk *walk)
+{
+	PkQkv qkv = {.config = walk->config,
+	             .weights = walk->weights,
+	             .batch = walk->forward->batch,
+	             .space = walk->forward->space,
+	             .layer = walk->n_done};
+
+	if (walk->n_done + 1 < walk->n_layers || !has_finished(walk))
+		return pk_qkv_run(walk->compute, &qkv, PK_QUERIES, PK_QKV_END);
+	PK_FORWARD(pk_qkv_run(walk->compute, &qkv, PK_KEYS, PK_QKV_END));
+	drop_finished(walk);
+	return pk_qkv_run(walk->compute, &qkv, PK_QUERIES, PK_KEYS);
+}
+
+/* In the last layer: are there rows whose hidden state nobody wants, and go queries alone? */
+static bool
+has_finished(const Walk *walk)
+{
+	const PkWorkspace *space = walk->forward->space;
+
+	for (size_t row = 0; row < space->n_rows; row++)
+		if (!wants_result(walk, space->rows[row]))
+			return pk_qkv_has_parts(walk->config);
+	return false;
 }
 
 /* In the last layer: the rows of tokens whose hidden state nobody wants are overwritten. */
@@ -176,7 +214,7 @@ drop_finished(const Walk *walk)
 		n_kept++;
 	}
 	space->n_rows = n_kept;
-	space->acts_mlp.n_tokens = n_kept;
+	space->acts_attn.n_tokens = space->acts_mlp.n_tokens = n_kept;
 }
 
 /* Of the last layer that is computed. */
@@ -231,32 +269,63 @@ row_tile(void *arg, size_t thread, size_t tile)
 	size_t         n_rows = walk->forward->space->n_rows;
 	size_t         end = (tile + 1) * walk->tile_rows;
 
-	(void) thread;
 	if (end > n_rows)
 		end = n_rows;
 	for (size_t row = tile * walk->tile_rows; row < end; row++)
-		pass->fn(walk, row);
+		pass->fn(walk, thread, row);
 }
 
 static void
-enter_layer(const Walk *walk, size_t row)
+enter_layer(const Walk *walk, size_t thread, size_t row)
+{
+	PkWorkspace   *space = walk->forward->space;
+	const PkLayer *layer = walk->layer;
+
+	pk_acts_prefetch(&space->acts_attn, row, 0, walk->config->hidden_size);
+	if (walk->config->use_parallel_residual)
+		pk_acts_prefetch(&space->acts_mlp, row, 0, walk->config->hidden_size);
+	advance_residual(walk, row);
+	capture(walk, row);
+	normalize(walk, thread, row,
+	          &(Norm){.gain = layer->ln1_gain,
+	                  .bias = layer->ln1_bias,
+	                  .rows = space->normed,
+	                  .acts = &space->acts_attn,
+	                  .quant = layer->qkv.quant});
+	if (walk->config->use_parallel_residual)
+		enter_mlp(walk, thread, row);
+}
+
+/* The LayerNorm of x that the feed-forward part reads. */
+static void
+enter_mlp(const Walk *walk, size_t thread, size_t row)
+{
+	PkWorkspace   *space = walk->forward->space;
+	const PkLayer *layer = walk->layer;
+
+	normalize(walk, thread, row,
+	          &(Norm){.gain = layer->ln2_gain,
+	                  .bias = layer->ln2_bias,
+	                  .rows = space->normed2,
+	                  .acts = &space->acts_mlp,
+	                  .quant = layer->h_to_4h.quant});
+}
+
+/* LayerNorm of x. Quantised at once it needs no row of its own. */
+static void
+normalize(const Walk *walk, size_t thread, size_t row, const Norm *norm)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	PkWorkspace     *space = walk->forward->space;
-	const PkLayer   *layer = walk->layer;
+	PkActs          *acts = norm->acts;
 	size_t           n = walk->config->hidden_size;
-	const float     *x_row = space->x + row * space->e_stride;
+	float           *out = norm->rows + row * space->e_stride;
 
-	advance_residual(walk, row);
-	capture(walk, row);
-	kernels->layernorm(space->normed + row * space->e_stride, x_row, layer->ln1_gain,
-	                   layer->ln1_bias, n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_attn, row, layer->qkv.quant);
-	if (!walk->config->use_parallel_residual)
-		return;
-	kernels->layernorm(space->normed2 + row * space->e_stride, x_row, layer->ln2_gain,
-	                   layer->ln2_bias, n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_mlp, row, layer->h_to_4h.quant);
+	if (acts->n_groups > 0)
+		out = space->threads[thread].row;
+	kernels->layernorm(out, space->x + row * space->e_stride, norm->gain, norm->bias, n,
+	                   walk->config->layer_norm_eps);
+	pk_acts_quantize_part(kernels, acts, row, norm->quant, out, 0, n);
 }
 
 /* x of the row becomes the residual stream after n_done layers. */
@@ -266,7 +335,8 @@ advance_residual(const Walk *walk, size_t row)
 	const PkKernels *kernels = walk->compute->kernels;
 	PkWorkspace     *space = walk->forward->space;
 	size_t           n = walk->config->hidden_size;
-	float           *mlp_row = space->mlp_out + row * space->e_stride;
+	float           *x_row = space->x + row * space->e_stride;
+	const float     *mlp_row = space->mlp_out + row * space->e_stride;
 
 	if (walk->n_done == 0)
 	{
@@ -274,8 +344,9 @@ advance_residual(const Walk *walk, size_t row)
 		return;
 	}
 	if (walk->config->use_parallel_residual)
-		kernels->add(mlp_row, space->attn_out + row * space->e_stride, n);
-	kernels->add(space->x + row * space->e_stride, mlp_row, n);
+		kernels->add_sum(x_row, mlp_row, space->attn_out + row * space->e_stride, n);
+	else
+		kernels->add(x_row, mlp_row, n);
 }
 
 static void
@@ -304,24 +375,20 @@ capture(const Walk *walk, size_t row)
 		       walk->config->hidden_size * sizeof(float));
 }
 
-/* Sequential residual: x = attn + x, and its LayerNorm for the feed-forward part. */
+/* Sequential residual: x = attn + x, then the feed-forward part. */
 static void
-enter_feed_forward(const Walk *walk, size_t row)
+enter_feed_forward(const Walk *walk, size_t thread, size_t row)
 {
-	const PkKernels *kernels = walk->compute->kernels;
-	PkWorkspace     *space = walk->forward->space;
-	size_t           n = walk->config->hidden_size;
-	float           *x_row = space->x + row * space->e_stride;
+	PkWorkspace *space = walk->forward->space;
+	size_t       at = row * space->e_stride;
 
-	kernels->add(x_row, space->attn_out + row * space->e_stride, n);
-	kernels->layernorm(space->normed2 + row * space->e_stride, x_row, walk->layer->ln2_gain,
-	                   walk->layer->ln2_bias, n, walk->config->layer_norm_eps);
-	pk_acts_quantize(kernels, &space->acts_mlp, row, walk->layer->h_to_4h.quant);
+	walk->compute->kernels->add(space->x + at, space->attn_out + at, walk->config->hidden_size);
+	enter_mlp(walk, thread, row);
 }
 
 /* After the last layer: the hidden states and head inputs that the batch asks for. */
 static void
-leave(const Walk *walk, size_t row)
+leave(const Walk *walk, size_t thread, size_t row)
 {
 	const PkKernels *kernels = walk->compute->kernels;
 	const PkBatch   *batch = walk->forward->batch;
@@ -330,6 +397,7 @@ leave(const Walk *walk, size_t row)
 	float           *out = NULL;
 	size_t           t = space->rows[row];
 
+	(void) thread;
 	advance_residual(walk, row);
 	capture(walk, row);
 	if (batch->output[t] != PK_NO_OUTPUT)
@@ -342,8 +410,9 @@ leave(const Walk *walk, size_t row)
 }
 
 static void
-quantize_row(const Walk *walk, size_t row)
+quantize_row(const Walk *walk, size_t thread, size_t row)
 {
+	(void) thread;
 	pk_acts_quantize(walk->compute->kernels, &walk->forward->space->acts_attn, row,
 	                 walk->layer->dense.quant);
 }

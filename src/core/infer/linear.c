@@ -14,6 +14,8 @@
 /* Kernels work on 2 to 8 tokens and on panels of 4 row blocks at a time. */
 #define TOKEN_STEP 24
 #define PANEL_BLOCKS 4
+/* Rows that are finished meanwhile come from farther caches. */
+#define ROWS_AHEAD 4
 
 typedef struct LinearWork
 {
@@ -26,10 +28,12 @@ typedef struct LinearWork
 } LinearWork;
 
 static LinearWork plan_tiles(const PkCompute *compute, const PkLinear *linear);
+static size_t     whole_blocks(size_t step, size_t n_rows);
 static void       linear_tile(void *arg, size_t thread, size_t tile);
 static PkActs     acts_slice(const PkActs *acts, size_t t0, size_t n_tokens);
 static void       product(const LinearWork *work, const PkGemm *gemm, size_t block_begin,
                           size_t block_end);
+static void       prefetch_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end);
 static void       finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end);
 
 PkStatus
@@ -70,10 +74,23 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t step =
 		compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS ? PANEL_BLOCKS : 1;
 
-	if (linear->next != NULL && step * PK_LANES < pk_quant_group(linear->next_quant))
-		step = pk_n_tiles(pk_quant_group(linear->next_quant), PK_LANES);
+	if (linear->next != NULL)
+		step = whole_blocks(step, pk_quant_group(linear->next_quant));
+	if (linear->finish != NULL)
+		step = whole_blocks(step, linear->finish_rows);
 	work.tile_blocks = pk_n_tiles(work.tile_blocks, step) * step;
 	return work;
+}
+
+/* The least multiple of step blocks that holds a multiple of n_rows rows. */
+static size_t
+whole_blocks(size_t step, size_t n_rows)
+{
+	size_t n_blocks = step;
+
+	while (n_blocks * PK_LANES % n_rows != 0)
+		n_blocks += step;
+	return n_blocks;
 }
 
 /* Token ranges are the fast index: the weights of a row tile are still in the cache. */
@@ -87,7 +104,6 @@ linear_tile(void *arg, size_t thread, size_t tile)
 	size_t            end = begin + work->tile_blocks;
 	size_t            n_tokens = linear->acts->n_tokens - t0;
 
-	(void) thread;
 	if (n_tokens > work->tile_tokens)
 		n_tokens = work->tile_tokens;
 	if (end > work->n_blocks)
@@ -104,7 +120,14 @@ linear_tile(void *arg, size_t thread, size_t tile)
 
 	product(work, &gemm, begin, end);
 	for (size_t t = t0; t < t0 + n_tokens; t++)
+	{
+		if (t + ROWS_AHEAD < t0 + n_tokens)
+			prefetch_rows(work, t + ROWS_AHEAD, begin * PK_LANES, row_end);
 		finish_rows(work, t, begin * PK_LANES, row_end);
+	}
+	if (linear->finish != NULL)
+		linear->finish(linear->finish_arg, thread,
+		               &(PkTileRange){t0, n_tokens, begin * PK_LANES, row_end});
 }
 
 static PkActs
@@ -166,6 +189,34 @@ finish_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end)
 	if (linear->next != NULL)
 		pk_acts_quantize_part(work->kernels, linear->next, t, linear->next_quant, y, row_begin,
 		                      row_end);
+}
+
+/* What finish_rows() reads and writes, a few lines here and there in rows far from one another. */
+static void
+prefetch_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end)
+{
+	const PkLinear *linear = work->linear;
+	const PkActs   *next = linear->next;
+	const float    *y = linear->y + t * linear->y_stride;
+	size_t          group;
+
+	if (linear->after != PK_AFTER_NOTHING)
+		for (size_t row = row_begin; row < row_end; row += PK_ALIGNMENT / sizeof(float))
+			__builtin_prefetch(y + row, 1);
+	if (next == NULL || next->n_groups == 0)
+		return;
+	pk_acts_prefetch(next, t, row_begin, row_end);
+	group = t * next->n_groups + row_begin / pk_quant_group(linear->next_quant);
+	__builtin_prefetch(next->scale + group, 1);
+	__builtin_prefetch(next->sum + group, 1);
+}
+
+void
+pk_acts_prefetch(const PkActs *acts, size_t t, size_t begin, size_t end)
+{
+	if (acts->n_groups > 0)
+		for (size_t col = begin; col < end; col += PK_ALIGNMENT)
+			__builtin_prefetch(acts->q + t * acts->q_stride + col, 1);
 }
 
 void

@@ -15,6 +15,16 @@ typedef enum PkAfter
 	PK_AFTER_GELU_TANH
 } PkAfter;
 
+/* Rows [row_begin, row_end) of y for tokens [t0, t0 + n_tokens). */
+typedef struct PkTileRange
+{
+	size_t t0, n_tokens;
+	size_t row_begin, row_end;
+} PkTileRange;
+
+/* What else is done to a tile of y, by the thread that computed it. */
+typedef void (*PkFinishFn)(void *arg, size_t thread, const PkTileRange *range);
+
 typedef struct PkLinear
 {
 	const PkMatrix *w;    /* (N, K) */
@@ -26,6 +36,9 @@ typedef struct PkLinear
 	/* NULL, or activations of (T, N) for the next product, set: y, quantised tile by tile. */
 	PkActs         *next;
 	PkQuant         next_quant;
+	PkFinishFn      finish; /* or NULL */
+	void           *finish_arg;
+	size_t          finish_rows; /* tiles begin and end with a multiple of so many rows */
 } PkLinear;
 
 /* Load what products with this format need ('f32': OpenBLAS). Once before pk_linear(). */
@@ -43,6 +56,9 @@ void pk_acts_quantize(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant 
  */
 void pk_acts_quantize_part(const PkKernels *kernels, PkActs *acts, size_t t, PkQuant quant,
                            const float *x, size_t begin, size_t end);
+
+/* Ask for the lines of those columns, where other cores have read what is overwritten. */
+void pk_acts_prefetch(const PkActs *acts, size_t t, size_t begin, size_t end);
 
 /* Set acts to hold (n_tokens, n_cols) from x; q, scale and sum have the room already. */
 void pk_acts_set(PkActs *acts, const float *x, size_t x_stride, size_t n_tokens, size_t n_cols,

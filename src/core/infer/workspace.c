@@ -25,8 +25,9 @@ static PkWorkShape larger_of(const PkWorkspace *space, const PkWorkShape *shape)
 static void        lay_out(PkWorkspace *space, Cut *cut);
 static void        lay_out_threads(PkWorkspace *space, Cut *cut);
 static void        lay_out_acts(PkActs *acts, Cut *cut, size_t n_rows, size_t n_cols);
-static size_t      row_stride(size_t n_items, size_t item_bytes);
-static void       *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
+static void move_acts(const PkWorkspace *space, PkActs *acts, float *rows, size_t from, size_t to);
+static size_t row_stride(size_t n_items, size_t item_bytes);
+static void  *take(Cut *cut, size_t n_rows, size_t n_cols, size_t item_bytes);
 
 PkStatus
 pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError *err)
@@ -147,7 +148,6 @@ lay_out_threads(PkWorkspace *space, Cut *cut)
 
 		thread->head_stride = d_pad;
 		thread->score_stride = n_keys;
-		thread->q = take(cut, PK_ATTEND_QUERIES, d_pad, sizeof(float));
 		thread->out = take(cut, PK_ATTEND_QUERIES, d_pad, sizeof(float));
 		thread->scores = take(cut, PK_ATTEND_QUERIES, n_keys, sizeof(float));
 		thread->k_blocks = take(cut, 1, n_keys / PK_KV_BLOCK, sizeof(void *));
@@ -196,16 +196,22 @@ pk_workspace_free(PkWorkspace *space)
 void
 pk_workspace_move_row(PkWorkspace *space, size_t from, size_t to)
 {
-	PkActs *acts = &space->acts_mlp;
-	size_t  row_bytes = space->shape.hidden * sizeof(float);
+	size_t row_bytes = space->shape.hidden * sizeof(float);
 
 	space->rows[to] = space->rows[from];
 	memcpy(space->x + to * space->e_stride, space->x + from * space->e_stride, row_bytes);
-	memcpy(space->qkv + to * space->qkv_stride, space->qkv + from * space->qkv_stride, row_bytes);
+	move_acts(space, &space->acts_attn, space->normed, from, to);
+	move_acts(space, &space->acts_mlp, space->normed2, from, to);
+}
+
+/* Activations of a row: rows (T, E), or what is quantised. */
+static void
+move_acts(const PkWorkspace *space, PkActs *acts, float *rows, size_t from, size_t to)
+{
 	if (acts->n_groups == 0)
 	{
-		memcpy(space->normed2 + to * space->e_stride, space->normed2 + from * space->e_stride,
-		       row_bytes);
+		memcpy(rows + to * space->e_stride, rows + from * space->e_stride,
+		       space->shape.hidden * sizeof(float));
 		return;
 	}
 	memcpy(acts->q + to * acts->q_stride, acts->q + from * acts->q_stride, acts->q_stride);

@@ -27,12 +27,11 @@ typedef struct PkWorkShape
 typedef struct PkThreadSpace
 {
 	size_t       head_stride, score_stride; /* floats */
-	float       *q;                         /* (PK_ATTEND_QUERIES, D) */
 	float       *out;                       /* (PK_ATTEND_QUERIES, D) */
 	float       *scores;                    /* (PK_ATTEND_QUERIES, context) */
 	const void **k_blocks;                  /* (blocks of the context) */
 	const void **v_blocks;
-	float       *row; /* (E), keys or values on their way to the cache */
+	float       *row; /* (E), what is on its way to the cache or to activations */
 } PkThreadSpace;
 
 typedef struct PkWorkspace
@@ -43,8 +42,8 @@ typedef struct PkWorkspace
 	size_t      e_stride, f_stride, qkv_stride, v_stride; /* floats */
 
 	float *x;        /* (T, E) the residual stream */
-	float *normed;   /* (T, E) input of qkv; later what attention gave */
-	float *normed2;  /* (T, E) input of the feed-forward part */
+	float *normed;   /* (T, E) input of qkv, unless quantised; later what attention gave */
+	float *normed2;  /* (T, E) input of the feed-forward part, unless quantised */
 	float *qkv;      /* (T, 3E) */
 	float *attn_out; /* (T, E) */
 	float *ffn;      /* (T, F) */
@@ -67,8 +66,8 @@ PkStatus pk_workspace_fit(PkWorkspace *space, const PkWorkShape *shape, PkError 
 void     pk_workspace_free(PkWorkspace *space);
 
 /*
- * Copy all that a layer reads of a row once its keys and values are stored: the token, x, the
- * queries, and the inputs of the feed-forward part, which are ready where residuals are parallel.
+ * Copy all that a layer reads of a row once its keys and values are stored: the token, x, what the
+ * queries come from, and, ready where residuals are parallel, the input of the feed-forward part.
  */
 void pk_workspace_move_row(PkWorkspace *space, size_t from, size_t to);
 

@@ -269,7 +269,7 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
 	for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
 		for (size_t v = 0; v < n_vectors; v++)
-			pk_v_store(a->out + (first + i) * a->q_stride + d0 + v * PK_LANES,
+			pk_v_store(a->out + (first + i) * a->out_stride + d0 + v * PK_LANES,
 			           sum[i][v] * inverse[i]);
 }
 
@@ -285,7 +285,7 @@ pk_body_value_rest(const PkAttend *a, size_t query, size_t d0, const float *scor
 			sum = fmaf(scores[pos],
 			           load1(a->v_blocks[pos / PK_KV_BLOCK], pos % PK_KV_BLOCK * a->head_size + d),
 			           sum);
-		a->out[query * a->q_stride + d] = sum * inverse;
+		a->out[query * a->out_stride + d] = sum * inverse;
 	}
 }
 

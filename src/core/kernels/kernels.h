@@ -61,8 +61,8 @@ typedef struct PkGemm
 typedef struct PkAttend
 {
 	size_t       n_queries;
-	const float *q;        /* (n_queries, D), stride q_stride, aligned; already rotated */
-	size_t       q_stride; /* floats, a multiple of PK_LANES */
+	const float *q;        /* (n_queries, D), stride q_stride; already rotated */
+	size_t       q_stride; /* floats */
 	size_t       head_size;
 	size_t       n_keys; /* keys 0 to n_keys - 1 are seen by the first, one more by the next */
 	float        scale;  /* 1 / sqrt(D) */
@@ -70,7 +70,8 @@ typedef struct PkAttend
 	const void *const *v_blocks;     /* each (PK_KV_BLOCK, D) */
 	float             *scores;       /* scratch (PK_ATTEND_QUERIES, score_stride), aligned */
 	size_t             score_stride; /* floats: the keys of the last, rounded up to PK_KV_BLOCK */
-	float             *out;          /* (n_queries, D), stride q_stride, aligned */
+	float             *out;          /* (n_queries, D), stride out_stride */
+	size_t             out_stride;   /* floats */
 } PkAttend;
 
 typedef struct PkKernels

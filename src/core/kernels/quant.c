@@ -396,6 +396,19 @@ pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols)
 	}
 }
 
+PkMatrix
+pk_matrix_rows(const PkMatrix *w, size_t begin, size_t end)
+{
+	PkMatrix rows = *w;
+	size_t   one = 0;
+
+	PK_ASSERT(begin % PK_LANES == 0 && begin <= end && end <= w->n_rows);
+	(void) block_size(w->quant, w->n_cols, &one); /* no overflow: w has such blocks */
+	rows.n_rows = end - begin;
+	rows.data = (const uint8_t *) w->data + begin / PK_LANES * one;
+	return rows;
+}
+
 void
 pk_matrix_unpack_row(const PkMatrix *w, size_t row, float *out)
 {

@@ -22,7 +22,7 @@ bool        pk_quant_from_name(const char *name, PkQuant *out);
 /* Packed weights come in blocks of this many output rows, the lanes of every kernel. */
 #define PK_LANES 16
 
-/* Inputs of one scale: 64 for q8, 32 for q4, 1 for the float formats. */
+/* Inputs of one scale: 128 for q8, 32 for q4, 1 for the float formats. */
 size_t pk_quant_group(PkQuant quant);
 
 /*
@@ -50,6 +50,9 @@ bool pk_matrix_size(PkQuant quant, size_t n_rows, size_t n_cols, size_t *size_by
  */
 bool pk_matrix_pack(PkQuant quant, void *dst, size_t n_rows, size_t n_cols, size_t row0, size_t n,
                     const float *rows, size_t *bad_row, size_t *bad_col);
+
+/* Rows [begin, end) of w, in its memory; begin a multiple of PK_LANES. */
+PkMatrix pk_matrix_rows(const PkMatrix *w, size_t begin, size_t end);
 
 /* Give back row as n_cols floats (dequantised); for tests and error reports. */
 void pk_matrix_unpack_row(const PkMatrix *w, size_t row, float *out);

@@ -467,6 +467,7 @@ test_many_queries(const PkKernels *tier, bool is_f32)
 			PkAttend a = {.n_queries = n,
 			              .q = q,
 			              .q_stride = STRIDE,
+			              .out_stride = STRIDE,
 			              .head_size = D,
 			              .n_keys = n_keys,
 			              .scale = 0.125f,
