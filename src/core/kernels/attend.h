@@ -54,9 +54,10 @@ pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
 /* Registers hold 16 sums: so many chains, or vectors of values, of n rows of sums go together. */
 #define PK_AT_ONCE(n) (PK_CHAINS * (n) > 16 ? 16 / (n) : PK_CHAINS)
 
-/* Blocks of keys that n queries go through together, so that a query is loaded once for both. */
+/* Blocks of keys that queries go through together, so that a query is loaded once for both; where
+   a vector takes several registers, they hold the sums of one. */
 #define PK_MOST_KEY_BLOCKS 2
-#define PK_KEY_BLOCKS(n) ((n) > 1 ? PK_MOST_KEY_BLOCKS : 1)
+#define PK_KEY_BLOCKS (PK_PART_LANES == PK_LANES ? PK_MOST_KEY_BLOCKS : 1)
 
 typedef PkV16 PkChains[PK_ATTEND_QUERIES][PK_CHAINS];
 
@@ -195,12 +196,12 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 
 	for (size_t i = 0; i < n; i++)
 		high[i] = pk_v_all(-INFINITY);
-	for (; b + PK_KEY_BLOCKS(n) <= n_blocks; b += PK_KEY_BLOCKS(n))
+	for (; b + PK_KEY_BLOCKS <= n_blocks; b += PK_KEY_BLOCKS)
 	{
-		PkKeys keys = pk_keys_at(a, b, PK_KEY_BLOCKS(n), n_blocks, item_bytes);
+		PkKeys keys = pk_keys_at(a, b, PK_KEY_BLOCKS, n_blocks, item_bytes);
 
 		pk_body_score_keys(a, q, n, &keys, load16, fma, score);
-		for (size_t i = 0; i < PK_KEY_BLOCKS(n); i++)
+		for (size_t i = 0; i < PK_KEY_BLOCKS; i++)
 			pk_body_keep_scores(a, n_keys, n, (b + i) * PK_KV_BLOCK, score[i], high);
 	}
 	if (b < n_blocks)
