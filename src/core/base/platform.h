@@ -27,6 +27,21 @@
 #define PK_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define PK_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
+/*
+ * Ask for the line of an address that is about to be written, also from a core that has it. gcc
+ * makes a prefetch for reading of __builtin_prefetch(p, 1) unless it is told of PREFETCHW, which
+ * does nothing on processors of x86-64 that lack it.
+ */
+PK_INLINE void
+pk_prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw (%0)" : : "r"(p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 /* Every tensor in an image and every scratch buffer starts on this many bytes. */
 #define PK_ALIGNMENT 64
 

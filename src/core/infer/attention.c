@@ -150,6 +150,10 @@ attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t 
 	                         .out = space->out,
 	                         .out_stride = space->head_stride};
 
+	if (work->quantizes)
+		for (size_t i = 0; i < n; i++)
+			pk_acts_prefetch(work->attention->next, row + i, head * work->head_size,
+			                 (head + 1) * work->head_size);
 	if (pk_kv_is_f32(batch->seq[t]->cache))
 		work->kernels->attend_f32(&attend);
 	else

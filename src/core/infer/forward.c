@@ -8,7 +8,8 @@
  * Passes over tokens are fused, so that a step has few barriers.
  *
  * Of the last layer most tokens of a prompt need keys and values only: once these are stored, the
- * rows of the others move together, and the rest of the layer is computed for them alone.
+ * rows of the others move together, and the rest of the layer, queries too, is computed for them
+ * alone (if queries are whole row blocks).
  */
 #include <string.h>
 
@@ -179,14 +180,14 @@ store(const Walk *walk)
 	             .space = walk->forward->space,
 	             .layer = walk->n_done};
 
-	if (walk->n_done + 1 < walk->n_layers || !has_finished(walk))
+	if (walk->n_done + 1 < walk->n_layers || !has_finished(walk) || !pk_qkv_has_parts(walk->config))
 		return pk_qkv_run(walk->compute, &qkv, PK_QUERIES, PK_QKV_END);
 	PK_FORWARD(pk_qkv_run(walk->compute, &qkv, PK_KEYS, PK_QKV_END));
 	drop_finished(walk);
 	return pk_qkv_run(walk->compute, &qkv, PK_QUERIES, PK_KEYS);
 }
 
-/* In the last layer: are there rows whose hidden state nobody wants, and go queries alone? */
+/* In the last layer: are there rows whose hidden state nobody wants? */
 static bool
 has_finished(const Walk *walk)
 {
@@ -194,7 +195,7 @@ has_finished(const Walk *walk)
 
 	for (size_t row = 0; row < space->n_rows; row++)
 		if (!wants_result(walk, space->rows[row]))
-			return pk_qkv_has_parts(walk->config);
+			return true;
 	return false;
 }
 

@@ -136,7 +136,7 @@ pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err)
 	return PK_OK;
 }
 
-/* is_filled: all of it will be written before it is read. */
+/* is_filled: the next step writes all of it. */
 static PkStatus
 block_take(PkKvCache *cache, bool is_filled, void **block, PkError *err)
 {

@@ -8,9 +8,10 @@
  *
  * Each block is its own mapping, so caches of several models share one budget without
  * fragmentation. A freed block stays mapped for the next sequence until another cache needs the
- * room or the host idles. Nobody ever reads what another sequence left: a step fills the blocks
- * that it takes, and the last, which it may leave unfilled, is cleared. Blocks that are kept for
- * what they hold (prefix.h) are given up when sequences need the room.
+ * room or the host idles. What another sequence left reaches no result: keys of positions that are
+ * not seen are masked, values are read by position, and of layers that an embedding does not need
+ * nothing is used. Beyond that a block that a step takes and does not fill is cleared. Blocks that
+ * are kept for what they hold (prefix.h) are given up when sequences need the room.
  */
 #ifndef PK_KVCACHE_H
 #define PK_KVCACHE_H
@@ -76,8 +77,8 @@ pk_kv_n_blocks(size_t n_positions)
 PkStatus pk_kv_seq_init(PkKvSeq *seq, PkKvCache *cache, size_t max_positions, PkError *err);
 
 /*
- * Hold at least the blocks of n_positions, all of which are written before they are read.
- * PK_NO_MEMORY: what it held before it still holds.
+ * Hold at least the blocks of n_positions, all of which the next step writes; what it does not
+ * write must not be used. PK_NO_MEMORY: what it held before it still holds.
  */
 PkStatus pk_kv_seq_grow(PkKvSeq *seq, size_t n_positions, PkError *err);
 

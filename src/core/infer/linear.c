@@ -12,8 +12,10 @@
 /* Tiles that each thread should get at least, so that none waits long for the other. */
 #define TILES_PER_THREAD 4
 /* Kernels work on 2 to 8 tokens and on panels of 4 row blocks at a time. */
-#define TOKEN_STEP 24
+#define TOKEN_STEP 48 /* and blocks of keys are whole */
 #define PANEL_BLOCKS 4
+/* Row blocks that a tile must hold, because of what is done to it, before tokens are cut. */
+#define MOST_BLOCKS 8
 /* Rows that are finished meanwhile come from farther caches. */
 #define ROWS_AHEAD 4
 
@@ -59,7 +61,15 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t          n_tokens = linear->acts->n_tokens;
 	size_t          budget = pk_tile_work(compute, w->quant);
 	size_t          per_token = PK_LANES * w->n_cols; /* multiply-adds of a row block */
+	size_t          step = compute->kernels->needs != 0 ? PANEL_BLOCKS : 1;
 	LinearWork      work = {.linear = linear, .kernels = compute->kernels};
+
+	if (linear->next != NULL)
+		step = whole_blocks(step, pk_quant_group(linear->next_quant));
+	if (linear->finish != NULL)
+		step = whole_blocks(step, linear->finish_rows);
+	if (step > MOST_BLOCKS)
+		budget = budget / step * MOST_BLOCKS;
 
 	work.n_blocks = pk_n_tiles(w->n_rows, PK_LANES);
 	work.tile_tokens = pk_tile_items(budget, per_token, n_tokens);
@@ -70,14 +80,6 @@ plan_tiles(const PkCompute *compute, const PkLinear *linear)
 	size_t fair = pk_n_tiles(work.n_blocks, TILES_PER_THREAD * pk_pool_n_threads(compute->pool));
 
 	work.tile_blocks = pk_tile_items(budget, per_token * work.tile_tokens, fair);
-
-	size_t step =
-		compute->kernels->needs != 0 || work.tile_blocks > PANEL_BLOCKS ? PANEL_BLOCKS : 1;
-
-	if (linear->next != NULL)
-		step = whole_blocks(step, pk_quant_group(linear->next_quant));
-	if (linear->finish != NULL)
-		step = whole_blocks(step, linear->finish_rows);
 	work.tile_blocks = pk_n_tiles(work.tile_blocks, step) * step;
 	return work;
 }
@@ -116,10 +118,11 @@ linear_tile(void *arg, size_t thread, size_t tile)
 	               .y = linear->y + t0 * linear->y_stride,
 	               .y_stride = linear->y_stride};
 
+	bool   finishes = linear->after != PK_AFTER_NOTHING || linear->next != NULL;
 	size_t row_end = end * PK_LANES < linear->w->n_rows ? end * PK_LANES : linear->w->n_rows;
 
 	product(work, &gemm, begin, end);
-	for (size_t t = t0; t < t0 + n_tokens; t++)
+	for (size_t t = t0; finishes && t < t0 + n_tokens; t++)
 	{
 		if (t + ROWS_AHEAD < t0 + n_tokens)
 			prefetch_rows(work, t + ROWS_AHEAD, begin * PK_LANES, row_end);
@@ -202,13 +205,13 @@ prefetch_rows(const LinearWork *work, size_t t, size_t row_begin, size_t row_end
 
 	if (linear->after != PK_AFTER_NOTHING)
 		for (size_t row = row_begin; row < row_end; row += PK_ALIGNMENT / sizeof(float))
-			__builtin_prefetch(y + row, 1);
+			pk_prefetch_write(y + row);
 	if (next == NULL || next->n_groups == 0)
 		return;
 	pk_acts_prefetch(next, t, row_begin, row_end);
 	group = t * next->n_groups + row_begin / pk_quant_group(linear->next_quant);
-	__builtin_prefetch(next->scale + group, 1);
-	__builtin_prefetch(next->sum + group, 1);
+	pk_prefetch_write(next->scale + group);
+	pk_prefetch_write(next->sum + group);
 }
 
 void
@@ -216,7 +219,7 @@ pk_acts_prefetch(const PkActs *acts, size_t t, size_t begin, size_t end)
 {
 	if (acts->n_groups > 0)
 		for (size_t col = begin; col < end; col += PK_ALIGNMENT)
-			__builtin_prefetch(acts->q + t * acts->q_stride + col, 1);
+			pk_prefetch_write(acts->q + t * acts->q_stride + col);
 }
 
 void

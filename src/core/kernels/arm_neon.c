@@ -64,7 +64,6 @@ halves(uint16_t *out, const float *x)
 #define PK_WRAP_MOST_BITS pk_body_most_bits
 #define PK_WRAP_NARROW pk_narrow
 #define PK_WRAP_HALVES halves
-#define PK_WRAP_KEYS pk_keys_by_halves
 #define PK_WRAP_QUERIES 1
 #include "core/kernels/wrap.inc"
 

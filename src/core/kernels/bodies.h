@@ -34,6 +34,8 @@ typedef int32_t PkI4 __attribute__((vector_size(16)));
 typedef float   PkVPart __attribute__((vector_size(PK_PART_BYTES)));
 typedef int32_t PkIPart __attribute__((vector_size(PK_PART_BYTES)));
 
+/* 16 floats as halves. */
+typedef void (*PkHalvesFn)(uint16_t *out, const float *x);
 /* a * b + sum in each lane, rounded once. */
 typedef PkV16 (*PkMulAddFn)(PkV16 a, PkV16 b, PkV16 sum);
 
@@ -367,6 +369,20 @@ pk_body_layernorm(float *out, const float *x, const float *gain, const float *bi
 			   out + i,
 			   norm * pk_v_load_n(gain + i, n_here, 0.0f) + pk_v_load_n(bias + i, n_here, 0.0f),
 			   n_here););
+}
+
+/* 16 dimensions of a block of keys: k (PK_KV_BLOCK, 16), stride floats apart, transposed. */
+PK_INLINE void
+pk_body_keys(uint16_t *out, const float *k, size_t stride, PkHalvesFn halves)
+{
+	for (size_t i = 0; i < PK_KV_BLOCK; i++)
+	{
+		uint16_t half[PK_LANES];
+
+		halves(half, k + i * stride);
+		for (size_t d = 0; d < PK_LANES; d++)
+			out[d * PK_KV_BLOCK + i] = half[d];
+	}
 }
 
 PK_INLINE void

@@ -107,7 +107,7 @@ typedef struct PkKernels
 	void (*attend_f32)(const PkAttend *a);
 
 	void (*f32_to_f16)(uint16_t *out, const float *x, size_t n); /* to nearest even */
-	/* k (PK_KV_BLOCK, D), stride floats apart, to out (D, PK_KV_BLOCK), aligned. */
+	/* k (PK_KV_BLOCK, D), stride floats apart, to out (D, PK_KV_BLOCK). */
 	void (*keys_to_f16)(uint16_t *out, const float *k, size_t stride, size_t head_size);
 	void (*f16_to_f32)(float *out, const uint16_t *x, size_t n);
 

@@ -149,7 +149,7 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
 
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
-			__builtin_prefetch(y + t * g->y_stride + b * PK_LANES, 1);
+			pk_prefetch_write(y + t * g->y_stride + b * PK_LANES);
 	pair.tile.next = multiply(&pair);
 	pair.tile.w += PK_PAIR_BLOCKS * pair.tile.w_stride;
 	pair.from += is_first ? 0 : n_rows;

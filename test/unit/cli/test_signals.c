@@ -124,6 +124,9 @@ test_small_disk(void)
 int
 main(void)
 {
+	/* jobs in the background ignore them */
+	signal(SIGINT, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
 	maker_init(&large, "large");
 	maker_find(&large, "embed_out.weight")->shape[0] = MANY_ROWS;
 	maker_find(&large, "gpt_neox.embed_in.weight")->shape[0] = MANY_ROWS;
