@@ -55,7 +55,7 @@ static size_t   layers_needed(const PkBatch *batch, size_t n_layers);
 static PkStatus run_layer(Walk *walk);
 static PkStatus run_feed_forward(Walk *walk);
 static PkStatus attend(Walk *walk);
-static PkStatus store(const Walk *walk);
+static PkStatus run_qkv(const Walk *walk);
 static bool     has_finished(const Walk *walk);
 static void     drop_finished(const Walk *walk);
 static bool     wants_result(const Walk *walk, size_t t);
@@ -161,7 +161,7 @@ attend(Walk *walk)
 	                          .next = &space->acts_attn,
 	                          .next_quant = quant};
 
-	PK_FORWARD(store(walk));
+	PK_FORWARD(run_qkv(walk));
 	pk_acts_set(&space->acts_attn, space->normed, space->e_stride, space->n_rows,
 	            walk->config->hidden_size, quant);
 	PK_FORWARD(pk_attention_run(walk->compute, &attention));
@@ -172,7 +172,7 @@ attend(Walk *walk)
 
 /* Queries, and keys and values of all tokens; in the last layer queries of few. */
 static PkStatus
-store(const Walk *walk)
+run_qkv(const Walk *walk)
 {
 	PkQkv qkv = {.config = walk->config,
 	             .weights = walk->weights,

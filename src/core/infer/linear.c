@@ -14,7 +14,8 @@
 /* Kernels work on 2 to 8 tokens and on panels of 4 row blocks at a time. */
 #define TOKEN_STEP 48 /* and blocks of keys are whole */
 #define PANEL_BLOCKS 4
-/* Row blocks that a tile must hold, because of what is done to it, before tokens are cut. */
+/* A tile that must hold more row blocks than these, because of what is done to it, takes fewer
+   tokens, so that it still ends in some milliseconds. */
 #define MOST_BLOCKS 8
 /* Rows that are finished meanwhile come from farther caches. */
 #define ROWS_AHEAD 4

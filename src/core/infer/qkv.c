@@ -8,13 +8,13 @@
 #include "core/infer/linear.h"
 #include "core/infer/qkv.h"
 
-typedef struct Qkv
+typedef struct QkvWork
 {
 	const PkQkv     *qkv;
 	const PkKernels *kernels;
 	size_t           n_heads, head_size, hidden;
 	size_t           first_row; /* of those that are computed */
-} Qkv;
+} QkvWork;
 
 /* A head of one part. */
 typedef struct Head
@@ -25,14 +25,14 @@ typedef struct Head
 } Head;
 
 static void   finish_heads(void *arg, size_t thread, const PkTileRange *range);
-static void   finish_head(const Qkv *work, const Head *head, size_t row, size_t end);
-static bool   is_block(const Qkv *work, size_t row, size_t end);
-static float *head_of(const Qkv *work, const Head *head, size_t row);
-static void  *block_of(const Qkv *work, const Head *head, size_t row);
-static void   rotate(const Qkv *work, const Head *head, size_t row);
-static void   store_block(const Qkv *work, const Head *head, size_t row);
-static void   store_key(const Qkv *work, const Head *head, size_t row);
-static void   store_value(const Qkv *work, const Head *head, size_t row);
+static void   finish_head(const QkvWork *work, const Head *head, size_t row, size_t end);
+static bool   is_block(const QkvWork *work, size_t row, size_t end);
+static float *head_of(const QkvWork *work, const Head *head, size_t row);
+static void  *block_of(const QkvWork *work, const Head *head, size_t row);
+static void   rotate(const QkvWork *work, const Head *head, size_t row);
+static void   store_block(const QkvWork *work, const Head *head, size_t row);
+static void   store_key(const QkvWork *work, const Head *head, size_t row);
+static void   store_value(const QkvWork *work, const Head *head, size_t row);
 
 bool
 pk_qkv_has_parts(const PkConfig *config)
@@ -47,7 +47,7 @@ pk_qkv_run(const PkCompute *compute, const PkQkv *qkv, PkQkvPart begin, PkQkvPar
 	PkWorkspace   *space = qkv->space;
 	size_t         hidden = qkv->config->hidden_size;
 	size_t         n_heads = qkv->config->num_attention_heads;
-	Qkv            work = {.qkv = qkv,
+	QkvWork        work = {.qkv = qkv,
 	                       .kernels = compute->kernels,
 	                       .n_heads = n_heads,
 	                       .head_size = hidden / n_heads,
@@ -69,9 +69,9 @@ pk_qkv_run(const PkCompute *compute, const PkQkv *qkv, PkQkvPart begin, PkQkvPar
 static void
 finish_heads(void *arg, size_t thread, const PkTileRange *range)
 {
-	const Qkv *work = arg;
-	size_t     begin = (work->first_row + range->row_begin) / work->head_size;
-	size_t     end = (work->first_row + range->row_end) / work->head_size;
+	const QkvWork *work = arg;
+	size_t         begin = (work->first_row + range->row_begin) / work->head_size;
+	size_t         end = (work->first_row + range->row_end) / work->head_size;
 
 	for (size_t h = begin; h < end; h++)
 	{
@@ -85,7 +85,7 @@ finish_heads(void *arg, size_t thread, const PkTileRange *range)
 
 /* Rows [row, end) of a head. */
 static void
-finish_head(const Qkv *work, const Head *head, size_t row, size_t end)
+finish_head(const QkvWork *work, const Head *head, size_t row, size_t end)
 {
 	for (size_t n; row < end; row += n)
 	{
@@ -104,7 +104,7 @@ finish_head(const Qkv *work, const Head *head, size_t row, size_t end)
 
 /* Does row begin all positions of a block of halves, one after another? */
 static bool
-is_block(const Qkv *work, size_t row, size_t end)
+is_block(const QkvWork *work, size_t row, size_t end)
 {
 	const PkBatch *batch = work->qkv->batch;
 	const size_t  *t = work->qkv->space->rows + row;
@@ -120,7 +120,7 @@ is_block(const Qkv *work, size_t row, size_t end)
 
 /* (D) of a row. */
 static float *
-head_of(const Qkv *work, const Head *head, size_t row)
+head_of(const QkvWork *work, const Head *head, size_t row)
 {
 	PkWorkspace *space = work->qkv->space;
 
@@ -130,7 +130,7 @@ head_of(const Qkv *work, const Head *head, size_t row)
 
 /* Keys (D, PK_KV_BLOCK) or values (PK_KV_BLOCK, D) of the block where a row's token is. */
 static void *
-block_of(const Qkv *work, const Head *head, size_t row)
+block_of(const QkvWork *work, const Head *head, size_t row)
 {
 	const PkQkv   *qkv = work->qkv;
 	size_t         t = qkv->space->rows[row];
@@ -142,7 +142,7 @@ block_of(const Qkv *work, const Head *head, size_t row)
 }
 
 static void
-rotate(const Qkv *work, const Head *head, size_t row)
+rotate(const QkvWork *work, const Head *head, size_t row)
 {
 	const PkQkv     *qkv = work->qkv;
 	const PkWeights *weights = qkv->weights;
@@ -154,7 +154,7 @@ rotate(const Qkv *work, const Head *head, size_t row)
 }
 
 static void
-store_block(const Qkv *work, const Head *head, size_t row)
+store_block(const QkvWork *work, const Head *head, size_t row)
 {
 	work->kernels->keys_to_f16(block_of(work, head, row), head_of(work, head, row),
 	                           work->qkv->space->qkv_stride, work->head_size);
@@ -162,7 +162,7 @@ store_block(const Qkv *work, const Head *head, size_t row)
 
 /* The key of one row goes to a column of its block. */
 static void
-store_key(const Qkv *work, const Head *head, size_t row)
+store_key(const QkvWork *work, const Head *head, size_t row)
 {
 	const PkBatch *batch = work->qkv->batch;
 	size_t         t = work->qkv->space->rows[row], slot = batch->pos[t] % PK_KV_BLOCK;
@@ -185,7 +185,7 @@ store_key(const Qkv *work, const Head *head, size_t row)
 
 /* Its value goes to a row. */
 static void
-store_value(const Qkv *work, const Head *head, size_t row)
+store_value(const QkvWork *work, const Head *head, size_t row)
 {
 	const PkBatch *batch = work->qkv->batch;
 	size_t         t = work->qkv->space->rows[row];
