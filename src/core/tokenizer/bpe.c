@@ -115,6 +115,8 @@ start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t
 			int32_t id = header->byte_ids[(uint8_t) word[i]];
 			char    letter[4];
 
+			if (i % POLL_EVERY == POLL_EVERY - 1 && pk_cancel_poll(cancel))
+				return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
 			if (id >= 0 && !pending.is_set)
 			{
 				bpe->ids[bpe->n] = (uint32_t) id;
@@ -276,6 +278,8 @@ start_heap(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel, PkError *
 	bpe->n_heap = 0;
 	for (size_t i = 0; i < bpe->n; i++)
 	{
+		if (i % POLL_EVERY == 0 && pk_cancel_poll(cancel))
+			return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
 		bpe->prev[i] = i > 0 ? (uint32_t) i - 1 : NO_SYMBOL;
 		bpe->next[i] = i + 1 < bpe->n ? (uint32_t) i + 1 : NO_SYMBOL;
 	}

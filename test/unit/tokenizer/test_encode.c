@@ -7,11 +7,13 @@
 #include "../tap.h"
 #include "golden.h"
 
+#include <limits.h>
 #include <time.h>
 
 #include "core/base/utf8.h"
 
 #define LONG_WORD 1000000
+#define LETTERS_PER_LOOK 4096
 #define LIMIT_S \
 	5.0 /* a quadratic merge of a million letters takes hours; this leaves room for sanitizers */
 
@@ -124,6 +126,25 @@ test_cancel(const PkTokenizer *tiny)
 		pk_tokens_free(&tokens);
 		free(text);
 	}
+}
+
+/* A long word's letters are walked three times before any are merged; each walk looks at cancel. */
+static void
+test_looks(const PkTokenizer *tiny)
+{
+	char    *text = malloc(LONG_WORD);
+	PkTokens tokens = {0};
+	Polls    polls = {0, INT_MAX};
+	PkCancel cancel = {.poll = count_polls, .poll_arg = &polls};
+	PkError  err;
+	PkStatus status;
+
+	memset(text, 'a', LONG_WORD);
+	status = pk_tokenizer_encode(tiny, text, LONG_WORD, &tokens, &cancel, &err);
+	ok(status == PK_OK && polls.n >= 3 * LONG_WORD / LETTERS_PER_LOOK,
+	   "a word of a megabyte looks at cancel in each walk over its letters: %d times", polls.n);
+	pk_tokens_free(&tokens);
+	free(text);
 }
 
 /* Words without a break: linear-logarithmic, and the same tokens as the words' parts would say. */
@@ -239,6 +260,7 @@ main(void)
 	test_spellings(tiny);
 	test_broken(tiny);
 	test_cancel(tiny);
+	test_looks(tiny);
 	test_long_words(tiny);
 	test_offsets(tiny);
 	test_prefix();
