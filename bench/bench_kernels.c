@@ -362,7 +362,6 @@ attend_tile(void *arg, size_t thread, size_t tile)
 	              .k_blocks = b->k_blocks,
 	              .v_blocks = b->v_blocks,
 	              .scores = b->scores,
-	              .score_stride = MAX_KEYS,
 	              .out = b->out};
 
 	(void) thread, (void) tile;

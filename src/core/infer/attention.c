@@ -146,7 +146,6 @@ attend_some(const AttentionWork *work, PkThreadSpace *space, size_t row, size_t 
 	                         .k_blocks = space->k_blocks,
 	                         .v_blocks = space->v_blocks,
 	                         .scores = space->scores,
-	                         .score_stride = space->score_stride,
 	                         .out = space->out,
 	                         .out_stride = space->head_stride};
 

@@ -147,7 +147,6 @@ lay_out_threads(PkWorkspace *space, Cut *cut)
 		PkThreadSpace *thread = &space->threads[i];
 
 		thread->head_stride = d_pad;
-		thread->score_stride = n_keys;
 		thread->out = take(cut, PK_ATTEND_QUERIES, d_pad, sizeof(float));
 		thread->scores = take(cut, PK_ATTEND_QUERIES, n_keys, sizeof(float));
 		thread->k_blocks = take(cut, 1, n_keys / PK_KV_BLOCK, sizeof(void *));

@@ -26,10 +26,10 @@ typedef struct PkWorkShape
 /* Of one thread. */
 typedef struct PkThreadSpace
 {
-	size_t       head_stride, score_stride; /* floats */
-	float       *out;                       /* (PK_ATTEND_QUERIES, D) */
-	float       *scores;                    /* (PK_ATTEND_QUERIES, context) */
-	const void **k_blocks;                  /* (blocks of the context) */
+	size_t       head_stride; /* floats */
+	float       *out;         /* (PK_ATTEND_QUERIES, D) */
+	float       *scores;      /* (PK_ATTEND_QUERIES, context) */
+	const void **k_blocks;    /* (blocks of the context) */
 	const void **v_blocks;
 	float       *row; /* (E), what is on its way to the cache or to activations */
 } PkThreadSpace;

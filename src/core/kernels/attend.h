@@ -44,6 +44,13 @@ pk_load1_f16(const void *items, size_t i)
 	return pk_half_to_float(((const uint16_t *) items)[i]);
 }
 
+/* Blocks of the keys that n queries from first on see. */
+PK_INLINE size_t
+pk_attend_blocks(const PkAttend *a, size_t first, size_t n)
+{
+	return (a->n_keys + first + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
+}
+
 /* The block that is prefetched beside block b of n_blocks. */
 PK_INLINE const char *
 pk_attend_ahead(const void *const *blocks, size_t b, size_t n_blocks)
@@ -163,10 +170,21 @@ pk_keys_at(const PkAttend *a, size_t b, size_t n_blocks, size_t n_all, size_t it
 	return keys;
 }
 
-/* Scores of a block of keys whose first is at position k; those that aren't seen: -infinity. */
-PK_INLINE void
-pk_body_keep_scores(const PkAttend *a, size_t n_keys, size_t n, size_t k, PkV16 *score, PkV16 *high)
+/* Where the scores of query i with a block of keys are, when n queries go together. */
+PK_INLINE float *
+pk_scores_of(const PkAttend *a, size_t block, size_t n, size_t i)
 {
+	return a->scores + (block * n + i) * PK_KV_BLOCK;
+}
+
+/* Scores of a block of keys; those that aren't seen: -infinity. */
+PK_INLINE void
+pk_body_keep_scores(const PkAttend *a, size_t n_keys, size_t n, size_t block, PkV16 *score,
+                    PkV16 *high)
+{
+	size_t k = block * PK_KV_BLOCK;
+
+#pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
 	{
 		size_t n_seen = n_keys + i > k ? n_keys + i - k : 0;
@@ -178,7 +196,7 @@ pk_body_keep_scores(const PkAttend *a, size_t n_keys, size_t n, size_t k, PkV16 
 			pk_v_store(seen, score[i]);
 			score[i] = pk_v_load_n(seen, n_seen, -INFINITY);
 		}
-		pk_v_store(a->scores + i * a->score_stride + k, score[i]);
+		pk_v_store(pk_scores_of(a, block, n, i), score[i]);
 		high[i] = pk_v_select(pk_v_less(high[i], score[i]), score[i], high[i]);
 	}
 }
@@ -190,8 +208,7 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 {
 	const float *q = a->q + first * a->q_stride;
 	size_t       n_keys = a->n_keys + first; /* of the first; the last sees n - 1 more */
-	size_t       n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
-	size_t       b = 0;
+	size_t       n_blocks = pk_attend_blocks(a, first, n), b = 0;
 	PkV16        high[PK_ATTEND_QUERIES], score[PK_MOST_KEY_BLOCKS][PK_ATTEND_QUERIES];
 
 	for (size_t i = 0; i < n; i++)
@@ -202,34 +219,67 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 
 		pk_body_score_keys(a, q, n, &keys, load16, fma, score);
 		for (size_t i = 0; i < PK_KEY_BLOCKS; i++)
-			pk_body_keep_scores(a, n_keys, n, (b + i) * PK_KV_BLOCK, score[i], high);
+			pk_body_keep_scores(a, n_keys, n, b + i, score[i], high);
 	}
 	if (b < n_blocks)
 	{
 		PkKeys keys = pk_keys_at(a, b, 1, n_blocks, item_bytes);
 
 		pk_body_score_keys(a, q, n, &keys, load16, fma, score);
-		pk_body_keep_scores(a, n_keys, n, b * PK_KV_BLOCK, score[0], high);
+		pk_body_keep_scores(a, n_keys, n, b, score[0], high);
 	}
 	for (size_t i = 0; i < n; i++)
 		most[i] = pk_v_max(high[i]);
 }
 
-/* The values of a position times the weights of queries [begin, n), added to their sums. */
+/* Where values of a vector of dimensions and those behind it lie, and what is prefetched beside. */
+typedef struct PkValues
+{
+	const char *row, *ahead;
+	size_t      row_bytes, item_bytes;
+} PkValues;
+
+PK_INLINE PkValues
+pk_values_at(const PkAttend *a, size_t block, size_t n_blocks, size_t d0, size_t item_bytes)
+{
+	return (PkValues){.row = (const char *) a->v_blocks[block] + d0 * item_bytes,
+	                  .ahead = pk_attend_ahead(a->v_blocks, block, n_blocks) + d0 * item_bytes,
+	                  .row_bytes = a->head_size * item_bytes,
+	                  .item_bytes = item_bytes};
+}
+
+/*
+ * The values of a position times the weights of queries [begin, n), added to their sums. weight:
+ * that of query 0, the others each PK_KV_BLOCK further.
+ */
 PK_INLINE void
-pk_body_value(const PkAttend *a, size_t begin, size_t n, size_t pos, const char *row,
-              size_t n_vectors, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma,
-              PkV16 (*sum)[PK_CHAINS])
+pk_body_value(const float *weight, size_t begin, size_t n, const PkValues *values, size_t n_vectors,
+              PkLoad16Fn load16, PkFmaFn fma, PkV16 (*sum)[PK_CHAINS])
 {
 #pragma GCC unroll 4
 	for (size_t v = 0; v < n_vectors; v++)
 	{
-		PkV16 value = load16(row + v * PK_LANES * item_bytes);
+		PkV16 value = load16(values->row + v * PK_LANES * values->item_bytes);
 
 #pragma GCC unroll 8
 		for (size_t i = 0; i < n; i++)
 			if (i >= begin)
-				sum[i][v] = fma(a->scores[i * a->score_stride + pos], value, sum[i][v]);
+				sum[i][v] = fma(weight[i * PK_KV_BLOCK], value, sum[i][v]);
+	}
+}
+
+/* The first n_seen positions of a block, which all queries see. */
+PK_INLINE void
+pk_body_value_block(const float *weight, size_t n_seen, size_t n, PkValues values, size_t n_vectors,
+                    PkLoad16Fn load16, PkFmaFn fma, PkV16 (*sum)[PK_CHAINS])
+{
+	for (const float *end = weight + n_seen; weight < end; weight++)
+	{
+		for (size_t at = 0; at < n_vectors * PK_LANES * values.item_bytes; at += PK_ALIGNMENT)
+			__builtin_prefetch(values.ahead + at);
+		pk_body_value(weight, 0, n, &values, n_vectors, load16, fma, sum);
+		values.row += values.row_bytes;
+		values.ahead += values.row_bytes;
 	}
 }
 
@@ -239,32 +289,31 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
                const float *inverse, size_t item_bytes, PkLoad16Fn load16, PkFmaFn fma)
 {
 	size_t n_keys = a->n_keys + first;
-	size_t n_blocks = (n_keys + n - 1 + PK_KV_BLOCK - 1) / PK_KV_BLOCK;
+	size_t n_blocks = pk_attend_blocks(a, first, n);
 	PkV16  sum[PK_ATTEND_QUERIES][PK_CHAINS];
-	size_t pos = 0;
 
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
 #pragma GCC unroll 4
 		for (size_t v = 0; v < n_vectors; v++)
 			sum[i][v] = pk_v_all(0.0f);
-	for (; pos < n_keys; pos++)
+	for (size_t b = 0; b * PK_KV_BLOCK < n_keys; b++)
 	{
-		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
-		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
-		const char *ahead = pk_attend_ahead(a->v_blocks, pos / PK_KV_BLOCK, n_blocks);
+		size_t n_left = n_keys - b * PK_KV_BLOCK;
 
-		for (size_t at = 0; at < n_vectors * PK_LANES * item_bytes; at += PK_ALIGNMENT)
-			__builtin_prefetch(ahead + (row - values) + at);
-		pk_body_value(a, 0, n, pos, row, n_vectors, item_bytes, load16, fma, sum);
+		pk_body_value_block(pk_scores_of(a, b, n, 0), n_left < PK_KV_BLOCK ? n_left : PK_KV_BLOCK,
+		                    n, pk_values_at(a, b, n_blocks, d0, item_bytes), n_vectors, load16, fma,
+		                    sum);
 	}
 	/* the last positions are seen by the later queries only */
-	for (size_t k = 1; k < n; k++, pos++)
+	for (size_t k = 1; k < n; k++)
 	{
-		const char *values = a->v_blocks[pos / PK_KV_BLOCK];
-		const char *row = values + (pos % PK_KV_BLOCK * a->head_size + d0) * item_bytes;
+		size_t   pos = n_keys + k - 1, block = pos / PK_KV_BLOCK, at = pos % PK_KV_BLOCK;
+		PkValues values = pk_values_at(a, block, n_blocks, d0, item_bytes);
 
-		pk_body_value(a, k, n, pos, row, n_vectors, item_bytes, load16, fma, sum);
+		values.row += at * values.row_bytes;
+		pk_body_value(pk_scores_of(a, block, n, 0) + at, k, n, &values, n_vectors, load16, fma,
+		              sum);
 	}
 #pragma GCC unroll 8
 	for (size_t i = 0; i < n; i++)
@@ -275,18 +324,21 @@ pk_body_values(const PkAttend *a, size_t first, size_t n, size_t d0, size_t n_ve
 }
 
 PK_INLINE void
-pk_body_value_rest(const PkAttend *a, size_t query, size_t d0, const float *scores, float inverse,
+pk_body_value_rest(const PkAttend *a, size_t first, size_t n, size_t i, size_t d0, float inverse,
                    PkLoad1Fn load1)
 {
 	for (size_t d = d0; d < a->head_size; d++)
 	{
 		float sum = 0.0f;
 
-		for (size_t pos = 0; pos < a->n_keys + query; pos++)
-			sum = fmaf(scores[pos],
-			           load1(a->v_blocks[pos / PK_KV_BLOCK], pos % PK_KV_BLOCK * a->head_size + d),
-			           sum);
-		a->out[query * a->out_stride + d] = sum * inverse;
+		for (size_t pos = 0; pos < a->n_keys + first + i; pos++)
+		{
+			size_t block = pos / PK_KV_BLOCK, at = pos % PK_KV_BLOCK;
+
+			sum = fmaf(pk_scores_of(a, block, n, i)[at],
+			           load1(a->v_blocks[block], at * a->head_size + d), sum);
+		}
+		a->out[(first + i) * a->out_stride + d] = sum * inverse;
 	}
 }
 
@@ -301,14 +353,14 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 	pk_body_scores(a, first, n, item_bytes, load16, fma, most);
 	for (size_t i = 0; i < n; i++)
 	{
-		float *scores = a->scores + i * a->score_stride;
-		PkV16  total = pk_v_all(0.0f);
+		PkV16 total = pk_v_all(0.0f);
 
-		for (size_t k = 0; k < a->n_keys + first + i; k += PK_LANES)
+		for (size_t b = 0; b * PK_KV_BLOCK < a->n_keys + first + i; b++)
 		{
-			PkV16 p = pk_v_exp(pk_v_load(scores + k) - most[i], mul_add);
+			float *scores = pk_scores_of(a, b, n, i);
+			PkV16  p = pk_v_exp_below(pk_v_load(scores) - most[i], mul_add);
 
-			pk_v_store(scores + k, p);
+			pk_v_store(scores, p);
 			total = total + p;
 		}
 		inverse[i] = 1.0f / pk_v_sum(total);
@@ -319,7 +371,7 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 	for (; d + PK_LANES <= a->head_size; d += PK_LANES)
 		pk_body_values(a, first, n, d, 1, inverse, item_bytes, load16, fma);
 	for (size_t i = 0; i < n; i++)
-		pk_body_value_rest(a, first + i, d, a->scores + i * a->score_stride, inverse[i], load1);
+		pk_body_value_rest(a, first, n, i, d, inverse[i], load1);
 }
 
 /* at_once: 1 or PK_ATTEND_QUERIES, what the registers of the tier hold sums for. */

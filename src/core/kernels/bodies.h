@@ -130,24 +130,28 @@ pk_v_max(PkV16 v)
 	return most;
 }
 
+/* p 2^n in two steps, so that results near the ends are right; n: shifted - magic. */
+PK_INLINE PkV16
+pk_v_scale(PkV16 p, PkI16 n)
+{
+	PkI16 low = n >> 1;
+
+	return p * (PkV16) ((low + 127) << 23) * (PkV16) ((n - low + 127) << 23);
+}
+
 /*
- * exp after Cephes expf: x = n ln 2 + r, a polynomial in r, and 2^n in two steps, so that results
- * near the ends are right: below -104 it is 0, above 88.8 infinity; NaN stays NaN.
+ * exp of x from -104 to 89 after Cephes expf: x = n ln 2 + r, a polynomial in r, and 2^n. NaN stays
+ * NaN.
  */
 PK_INLINE PkV16
-pk_v_exp(PkV16 x, PkMulAddFn mul_add)
+pk_v_exp_between(PkV16 x, PkMulAddFn mul_add)
 {
 	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-	PkV16       c = pk_v_select(pk_v_less(x, pk_v_all(-104.0f)), pk_v_all(-104.0f), x);
-
-	c = pk_v_select(pk_v_less(pk_v_all(89.0f), c), pk_v_all(89.0f), c);
-	c = pk_v_select(pk_v_equal(x, x), c, pk_v_all(0.0f));
-
-	PkV16 shifted = mul_add(c, pk_v_all(1.44269504088896341f), magic);
-	PkV16 n = shifted - magic;
-	PkI16 n_int = (PkI16) shifted - (PkI16) magic;
-	PkV16 r = mul_add(n, pk_v_all(2.12194440e-4f), mul_add(n, pk_v_all(-0.693359375f), c));
-	PkV16 p = pk_v_all(1.9875691500e-4f);
+	PkV16       shifted = mul_add(x, pk_v_all(1.44269504088896341f), magic);
+	PkV16       n = shifted - magic;
+	PkI16       n_int = (PkI16) shifted - (PkI16) magic;
+	PkV16       r = mul_add(n, pk_v_all(2.12194440e-4f), mul_add(n, pk_v_all(-0.693359375f), x));
+	PkV16       p = pk_v_all(1.9875691500e-4f);
 
 	p = mul_add(p, r, pk_v_all(1.3981999507e-3f));
 	p = mul_add(p, r, pk_v_all(8.3334519073e-3f));
@@ -155,12 +159,25 @@ pk_v_exp(PkV16 x, PkMulAddFn mul_add)
 	p = mul_add(p, r, pk_v_all(1.6666665459e-1f));
 	p = mul_add(p, r, pk_v_all(5.0000001201e-1f));
 	p = mul_add(p, r * r, r) + 1.0f;
+	return pk_v_scale(p, n_int);
+}
 
-	PkI16 low = n_int >> 1;
-	PkV16 scale_low = (PkV16) ((low + 127) << 23);
-	PkV16 scale_high = (PkV16) ((n_int - low + 127) << 23);
+/* exp of x that are at most 0: below -104 it is 0. */
+PK_INLINE PkV16
+pk_v_exp_below(PkV16 x, PkMulAddFn mul_add)
+{
+	const PkV16 least = pk_v_all(-104.0f);
 
-	return pk_v_select(pk_v_equal(x, x), p * scale_low * scale_high, x);
+	return pk_v_exp_between(pk_v_select(pk_v_less(x, least), least, x), mul_add);
+}
+
+/* exp of any x: below -104 it is 0, above 88.8 infinity. */
+PK_INLINE PkV16
+pk_v_exp(PkV16 x, PkMulAddFn mul_add)
+{
+	const PkV16 most = pk_v_all(89.0f);
+
+	return pk_v_exp_below(pk_v_select(pk_v_less(most, x), most, x), mul_add);
 }
 
 /*

@@ -474,7 +474,6 @@ test_many_queries(const PkKernels *tier, bool is_f32)
 			              .k_blocks = k,
 			              .v_blocks = v,
 			              .scores = scores,
-			              .score_stride = N_BLOCKS * 16,
 			              .out = out};
 
 			attend(&a);
