@@ -342,6 +342,38 @@ pk_body_value_rest(const PkAttend *a, size_t first, size_t n, size_t i, size_t d
 	}
 }
 
+/* Scores less the maxima to weights, and one over their sums, for n queries from first on. */
+PK_INLINE void
+pk_body_weights(const PkAttend *a, size_t first, size_t n, const float *most, float *inverse,
+                PkMulAddFn mul_add)
+{
+	const size_t at_once = n < PK_SIDE_BY_SIDE ? n : PK_SIDE_BY_SIDE;
+	size_t       n_blocks = pk_attend_blocks(a, first, n);
+
+	for (size_t begin = 0; begin < n; begin += at_once)
+	{
+		PkV16 p[PK_SIDE_BY_SIDE], total[PK_SIDE_BY_SIDE] = {0};
+
+		for (size_t b = 0; b < n_blocks; b++)
+		{
+			float *scores = pk_scores_of(a, b, n, begin);
+
+#pragma GCC unroll 4
+			for (size_t i = 0; i < at_once; i++)
+				p[i] = pk_v_load(scores + i * PK_KV_BLOCK) - most[begin + i];
+			pk_v_exp_below(p, at_once, mul_add);
+#pragma GCC unroll 4
+			for (size_t i = 0; i < at_once; i++)
+			{
+				pk_v_store(scores + i * PK_KV_BLOCK, p[i]);
+				total[i] = total[i] + p[i];
+			}
+		}
+		for (size_t i = 0; i < at_once; i++)
+			inverse[begin + i] = 1.0f / pk_v_sum(total[i]);
+	}
+}
+
 /* n queries from first on. */
 PK_INLINE void
 pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkLoad16Fn load16,
@@ -351,21 +383,7 @@ pk_body_attend_n(const PkAttend *a, size_t first, size_t n, size_t item_bytes, P
 	size_t d = 0;
 
 	pk_body_scores(a, first, n, item_bytes, load16, fma, most);
-	for (size_t i = 0; i < n; i++)
-	{
-		PkV16 total = pk_v_all(0.0f);
-
-		for (size_t b = 0; b * PK_KV_BLOCK < a->n_keys + first + i; b++)
-		{
-			float *scores = pk_scores_of(a, b, n, i);
-			PkV16  p = pk_v_exp_below(pk_v_load(scores) - most[i], mul_add);
-
-			pk_v_store(scores, p);
-			total = total + p;
-		}
-		inverse[i] = 1.0f / pk_v_sum(total);
-	}
-
+	pk_body_weights(a, first, n, most, inverse, mul_add);
 	for (; d + PK_AT_ONCE(n) * PK_LANES <= a->head_size; d += PK_AT_ONCE(n) * PK_LANES)
 		pk_body_values(a, first, n, d, PK_AT_ONCE(n), inverse, item_bytes, load16, fma);
 	for (; d + PK_LANES <= a->head_size; d += PK_LANES)

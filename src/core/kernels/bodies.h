@@ -130,65 +130,6 @@ pk_v_max(PkV16 v)
 	return most;
 }
 
-/* p 2^n in two steps, so that results near the ends are right; n: shifted - magic. */
-PK_INLINE PkV16
-pk_v_scale(PkV16 p, PkI16 n)
-{
-	PkI16 low = n >> 1;
-
-	return p * (PkV16) ((low + 127) << 23) * (PkV16) ((n - low + 127) << 23);
-}
-
-/*
- * exp of x from -104 to 89 after Cephes expf: x = n ln 2 + r, a polynomial in r, and 2^n. NaN stays
- * NaN.
- */
-PK_INLINE PkV16
-pk_v_exp_between(PkV16 x, PkMulAddFn mul_add)
-{
-	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-	PkV16       shifted = mul_add(x, pk_v_all(1.44269504088896341f), magic);
-	PkV16       n = shifted - magic;
-	PkI16       n_int = (PkI16) shifted - (PkI16) magic;
-	PkV16       r = mul_add(n, pk_v_all(2.12194440e-4f), mul_add(n, pk_v_all(-0.693359375f), x));
-	PkV16       p = pk_v_all(1.9875691500e-4f);
-
-	p = mul_add(p, r, pk_v_all(1.3981999507e-3f));
-	p = mul_add(p, r, pk_v_all(8.3334519073e-3f));
-	p = mul_add(p, r, pk_v_all(4.1665795894e-2f));
-	p = mul_add(p, r, pk_v_all(1.6666665459e-1f));
-	p = mul_add(p, r, pk_v_all(5.0000001201e-1f));
-	p = mul_add(p, r * r, r) + 1.0f;
-	return pk_v_scale(p, n_int);
-}
-
-/* exp of x that are at most 0: below -104 it is 0. */
-PK_INLINE PkV16
-pk_v_exp_below(PkV16 x, PkMulAddFn mul_add)
-{
-	const PkV16 least = pk_v_all(-104.0f);
-
-	return pk_v_exp_between(pk_v_select(pk_v_less(x, least), least, x), mul_add);
-}
-
-/* exp of any x: below -104 it is 0, above 88.8 infinity. */
-PK_INLINE PkV16
-pk_v_exp(PkV16 x, PkMulAddFn mul_add)
-{
-	const PkV16 most = pk_v_all(89.0f);
-
-	return pk_v_exp_below(pk_v_select(pk_v_less(most, x), most, x), mul_add);
-}
-
-/*
- * x / 2 (1 + erf(x / sqrt 2)). Over x the second factor's erf is a function of x^2: the Chebyshev
- * series of degree 15 for |x| <= 5.5, as a polynomial in u = 2 (x / 5.5)^2 - 1, so that no terms
- * cancel. At 5.5 it gives 1 exactly, and does so beyond. Off by at most 1.3e-7 times max(1, |x|),
- * what rounding 1 + erf costs; NaN stays NaN. Coefficients are literals: out of an array gcc 12
- * puts a vector together lane by lane.
- */
-#define PK_GELU_END 5.5f
-
 /* Vectors whose polynomials go side by side: a step of one waits for its step before. */
 #define PK_SIDE_BY_SIDE (PK_PART_LANES == PK_LANES ? 4 : 2)
 
@@ -200,6 +141,68 @@ pk_v_horner(PkV16 *p, const PkV16 *x, size_t n, float coefficient, PkMulAddFn mu
 	for (size_t k = 0; k < n; k++)
 		p[k] = mul_add(p[k], x[k], pk_v_all(coefficient));
 }
+
+/* p 2^i in two steps, so that results near the ends are right. */
+PK_INLINE PkV16
+pk_v_scale(PkV16 p, PkI16 i)
+{
+	PkI16 low = i >> 1;
+
+	return p * (PkV16) ((low + 127) << 23) * (PkV16) ((i - low + 127) << 23);
+}
+
+/*
+ * exp of n vectors (a constant) of x at most 0, after Cephes expf: x = i ln 2 + r, a polynomial in
+ * r, and 2^i. Below -104 it is 0; NaN stays NaN.
+ */
+PK_INLINE void
+pk_v_exp_below(PkV16 *x, size_t n, PkMulAddFn mul_add)
+{
+	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+	const PkV16 least = pk_v_all(-104.0f);
+	PkV16       r[PK_SIDE_BY_SIDE], p[PK_SIDE_BY_SIDE];
+	PkI16       i[PK_SIDE_BY_SIDE];
+
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+	{
+		PkV16 c = pk_v_select(pk_v_less(x[k], least), least, x[k]);
+		PkV16 shifted = mul_add(c, pk_v_all(1.44269504088896341f), magic);
+		PkV16 whole = shifted - magic;
+
+		i[k] = (PkI16) shifted - (PkI16) magic;
+		r[k] = mul_add(whole, pk_v_all(2.12194440e-4f), mul_add(whole, pk_v_all(-0.693359375f), c));
+		p[k] = pk_v_all(1.9875691500e-4f);
+	}
+	pk_v_horner(p, r, n, 1.3981999507e-3f, mul_add);
+	pk_v_horner(p, r, n, 8.3334519073e-3f, mul_add);
+	pk_v_horner(p, r, n, 4.1665795894e-2f, mul_add);
+	pk_v_horner(p, r, n, 1.6666665459e-1f, mul_add);
+	pk_v_horner(p, r, n, 5.0000001201e-1f, mul_add);
+#pragma GCC unroll 4
+	for (size_t k = 0; k < n; k++)
+		x[k] = pk_v_scale(mul_add(p[k], r[k] * r[k], r[k]) + 1.0f, i[k]);
+}
+
+/* exp of any x: below -104 it is 0, above 88.8 infinity. */
+PK_INLINE PkV16
+pk_v_exp(PkV16 x, PkMulAddFn mul_add)
+{
+	const PkV16 most = pk_v_all(89.0f);
+
+	x = pk_v_select(pk_v_less(most, x), most, x);
+	pk_v_exp_below(&x, 1, mul_add);
+	return x;
+}
+
+/*
+ * x / 2 (1 + erf(x / sqrt 2)). Over x the second factor's erf is a function of x^2: the Chebyshev
+ * series of degree 15 for |x| <= 5.5, as a polynomial in u = 2 (x / 5.5)^2 - 1, so that no terms
+ * cancel. At 5.5 it gives 1 exactly, and does so beyond. Off by at most 1.3e-7 times max(1, |x|),
+ * what rounding 1 + erf costs; NaN stays NaN. Coefficients are literals: out of an array gcc 12
+ * puts a vector together lane by lane.
+ */
+#define PK_GELU_END 5.5f
 
 PK_INLINE void
 pk_v_gelu_polynomials(PkV16 *p, const PkV16 *u, size_t n, PkMulAddFn mul_add)
