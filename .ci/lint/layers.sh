@@ -30,8 +30,12 @@ third_party='
 ^(cblas|openblas|f77blas)
 '
 
+declare -A allowed_of
+only_of=() patterns=()
+
 main() {
 	local bad=0 file header
+	read_tables
 	while IFS=: read -r file header; do
 		check_third_party "$file" "$header" || bad=1
 		case $file in src/core/*|src/pg/*|src/cli/*) check_direction "$file" "$header" || bad=1;; esac
@@ -40,15 +44,25 @@ main() {
 	[ $bad = 0 ] && echo "ok - includes follow the layers" || { echo "not ok - includes follow the layers"; exit 1; }
 }
 
+read_tables() {
+	local own allowed pattern only
+	while IFS=: read -r own allowed; do
+		[ -z "$own" ] || allowed_of[$own]=$allowed
+	done <<<"$table"
+	while read -r pattern only; do
+		[ -z "$pattern" ] || { patterns+=("$pattern"); only_of+=("$only"); }
+	done <<<"$third_party"
+}
+
 check_direction() {
 	local file=$1 header=$2 own allowed target
 	case $file in
-		src/core/*) own=$(dirname "$file");;
+		src/core/*) own=${file%/*};;
 		src/pg/*) own=src/pg;;
 		*) own=src/cli;;
 	esac
 	case $header in
-		core/*/*) target=$(dirname "$header");;
+		core/*/*) target=${header%/*};;
 		pg/*) target=pg;;
 		cli/*) target=cli;;
 		postgres.h|postgres_ext.h|fmgr.h|utils/*|catalog/*|storage/*|miscadmin.h|libpq-fe.h) target=postgresql;;
@@ -65,21 +79,21 @@ check_direction() {
 		return 1;;
 	esac
 	[ "src/$target" != "$own" ] || return 0
-	allowed=$(sed -n "s|^$own: *||p" <<<"$table")
+	allowed=${allowed_of[$own]:-}
 	case " $allowed " in *" $target "*) return 0;; esac
 	echo "$file: may not include $header (allowed: ${allowed:-libc})"
 	return 1
 }
 
 check_third_party() {
-	local pattern only
-	while read -r pattern only; do
-		[ -n "$pattern" ] && [[ $2 =~ $pattern ]] || continue
-		case " $only " in *" $1 "*) continue;; esac
+	local i
+	for i in "${!patterns[@]}"; do
+		[[ $2 =~ ${patterns[i]} ]] || continue
+		case " ${only_of[i]} " in *" $1 "*) continue;; esac
 		case $1 in test/*) continue;; esac
-		echo "$1: includes $2; only ${only:-no file} may"
+		echo "$1: includes $2; only ${only_of[i]:-no file} may"
 		return 1
-	done <<<"$third_party"
+	done
 	return 0
 }
 

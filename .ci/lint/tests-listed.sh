@@ -13,25 +13,25 @@ same() {
 
 listed=$(sed -e ':a' -e '/\\$/N; s/\\\n//; ta' Makefile | sed -n 's/^REGRESS *= *//p' | tr -s ' \t' '\n' | sort)
 [ -n "$listed" ] || { echo "Makefile: REGRESS is empty"; bad=1; }
-inputs=$(find sql -name '*.sql' ! -name 'polyko--*' -exec basename {} .sql \; | sort)
-outputs=$(find expected -name '*.out' -exec basename {} .out \; | sed 's/_[0-9]$//' | sort -u)
+inputs=$(find sql -name '*.sql' ! -name 'polyko--*' -printf '%f\n' | sed 's/\.sql$//' | sort)
+outputs=$(find expected -name '*.out' -printf '%f\n' | sed -E 's/(_[0-9])?\.out$//' | sort -u)
 same "REGRESS and sql/" "$listed" "$inputs"
 same "REGRESS and expected/" "$listed" "$outputs"
 
-specs=$(find test/isolation/specs -name '*.spec' -exec basename {} .spec \; 2>/dev/null | sort || true)
-answers=$(find test/isolation/expected -name '*.out' -exec basename {} .out \; 2>/dev/null |
+specs=$(find test/isolation/specs -name '*.spec' -printf '%f\n' 2>/dev/null | sed 's/\.spec$//' | sort || true)
+answers=$(find test/isolation/expected -name '*.out' -printf '%f\n' 2>/dev/null | sed 's/\.out$//' |
 	sed 's/_[0-9]$//' | sort -u || true)
 same "isolation specs and their expected/" "$specs" "$answers"
 
 while read -r target; do
-	name=$(basename "$target" .c)
+	name=${target##*/} name=${name%.c}
 	[ -n "$(ls -A "test/fuzz/corpus/${name#fuzz_}" 2>/dev/null)" ] ||
 		{ echo "$target: no corpus"; bad=1; }
 done < <(find test/fuzz -name 'fuzz_*.c' 2>/dev/null | sort)
 
 while read -r test; do
-	layer=$(basename "$(dirname "$test")")
+	layer=${test%/*} layer=${layer##*/}
 	[ -d "src/core/$layer" ] || [ "$layer" = cli ] || { echo "$test: no such folder in src/core"; bad=1; }
-	case $(basename "$test") in test_*) ;; *) echo "$test: not named test_*.c, never run"; bad=1;; esac
+	case ${test##*/} in test_*) ;; *) echo "$test: not named test_*.c, never run"; bad=1;; esac
 done < <(find test/unit -mindepth 2 -name '*.c' 2>/dev/null | sort)
 [ $bad = 0 ] && echo "ok - every test is run" || { echo "not ok - every test is run"; exit 1; }
