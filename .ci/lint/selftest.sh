@@ -40,6 +40,8 @@ fails layers.sh "PostgreSQL in core" append src/core/base/alloc.c '#include "pos
 fails layers.sh "jansson outside json.c" append src/core/base/alloc.c '#include <jansson.h>'
 fails headers.sh "a source without its name" rename_first src/core/base/alloc.c 'alloc.c' 'allot.c'
 fails headers.sh "a wrong guard" rename_first src/core/base/alloc.h 'PK_ALLOC_H' 'PK_ALLOT_H'
+fails headers.sh "a purpose that is missing" sed -i 3d src/core/base/alloc.h
+fails headers.sh "a guard written once" sed -i '/^#define PK_ALLOC_H/d' src/core/base/alloc.h
 fails headers.sh "a name used twice" cp src/core/base/alloc.c src/core/model/alloc.c
 fails tests-listed.sh "a regress test that is not listed" append sql/forgotten.sql 'SELECT 1;'
 fails tests-listed.sh "an answer without a question" append expected/forgotten.out 'x'

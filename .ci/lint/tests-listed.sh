@@ -19,8 +19,8 @@ same "REGRESS and sql/" "$listed" "$inputs"
 same "REGRESS and expected/" "$listed" "$outputs"
 
 specs=$(find test/isolation/specs -name '*.spec' -printf '%f\n' 2>/dev/null | sed 's/\.spec$//' | sort || true)
-answers=$(find test/isolation/expected -name '*.out' -printf '%f\n' 2>/dev/null | sed 's/\.out$//' |
-	sed 's/_[0-9]$//' | sort -u || true)
+answers=$(find test/isolation/expected -name '*.out' -printf '%f\n' 2>/dev/null |
+	sed -E 's/(_[0-9])?\.out$//' | sort -u || true)
 same "isolation specs and their expected/" "$specs" "$answers"
 
 while read -r target; do

@@ -9,13 +9,15 @@ use Test::More;
 
 my $TIMEOUT_MS = 100;
 my $ANSWER_MS  = 50;     # promised
-my $SLACK_MS   = 300;    # a busy test machine: scheduling, the client, a log line
+my $CLIENT_MS  = 50;     # scheduling, the client, a log line
+my $SLACK_MS   = 300;    # a busy test machine may stand still once
 my $N_REPEATS  = 10;
 
 my $node = PostgreSQL::Test::Cluster->new('cancel');
 $node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION polyko');
+
 foreach my $tier ('auto', 'scalar')
 {
 	local $ENV{PGOPTIONS} = "-c polyko.kernels=$tier";
@@ -28,7 +30,7 @@ foreach my $tier ('auto', 'scalar')
 		q{SELECT count(polyko_embed(repeat('영화 ', 200) || i)) FROM generate_series(1, 1000) AS i});
 }
 # The arguments are computed in milliseconds: reading one of this length from a table, which nothing
-# interrupts, would take longer than the timeout.
+# interrupts, would take longer than the timeout. The word is just below the limit of 8 MB.
 cancels('any', 'tokenizing a long text',
 	q{SELECT polyko_token_count(repeat('이 영화는 정말 ', 2000000 + i)) FROM generate_series(1, 100) AS i});
 cancels('any', 'tokenizing one long word',
@@ -57,7 +59,9 @@ sub cancels
 	my @times = sort { $a <=> $b } $out =~ /Time: ([0-9.]+) ms/g;
 
 	is_deeply([@codes], [ ('57014') x $N_REPEATS ], "$tier, $what: each of $N_REPEATS ends with 57014");
-	cmp_ok($times[-1], '<', $TIMEOUT_MS + $ANSWER_MS + $SLACK_MS, "$tier, $what: in time")
+	cmp_ok($times[$#times / 2], '<', $TIMEOUT_MS + $ANSWER_MS + $CLIENT_MS, "$tier, $what: half of them in time")
+	  or diag("times in ms: @times");
+	cmp_ok($times[-1], '<', $TIMEOUT_MS + $ANSWER_MS + $SLACK_MS, "$tier, $what: all of them nearly so")
 	  or diag("times in ms: @times");
 	like($out, qr/answer\|t/, "$tier, $what: the session works on");
 }

@@ -28,7 +28,7 @@ typedef struct PkThreadSpace
 {
 	size_t       head_stride; /* floats */
 	float       *out;         /* (PK_ATTEND_QUERIES, D) */
-	float       *scores;      /* (PK_ATTEND_QUERIES, context) */
+	float       *scores;      /* (blocks of the context, PK_ATTEND_QUERIES, PK_KV_BLOCK) */
 	const void **k_blocks;    /* (blocks of the context) */
 	const void **v_blocks;
 	float       *row; /* (E), what is on its way to the cache or to activations */

@@ -2,10 +2,10 @@
  * attend.h
  *    Attention of one head, force-inlined like bodies.h.
  *
- * Two passes over blocks of PK_KV_BLOCK positions that start at fixed places. Scores: positions
- * are the lanes; the sum over d runs in four chains (d mod 4), added ((0 + 1) + (2 + 3)). Values:
- * dimensions are the lanes; positions are added in order. Products are fused with the sums in every
- * tier. So a query gives the same bits whatever chunk it came in.
+ * Passes over blocks of PK_KV_BLOCK positions that start at fixed places. Scores: positions are the
+ * lanes; the sum over d runs in four chains (d mod 4), added ((0 + 1) + (2 + 3)). Weights: exp of
+ * them. Values: dimensions are the lanes; positions are added in order. Products are fused with the
+ * sums in every tier. So a query gives the same bits whatever chunk it came in.
  *
  * n queries go through the keys together, so that a key is read and widened once for all of them;
  * n is a constant of the instance.
@@ -170,7 +170,7 @@ pk_keys_at(const PkAttend *a, size_t b, size_t n_blocks, size_t n_all, size_t it
 	return keys;
 }
 
-/* Where the scores of query i with a block of keys are, when n queries go together. */
+/* Scores are (blocks, n, PK_KV_BLOCK) when n queries go together: those of query i with a block. */
 PK_INLINE float *
 pk_scores_of(const PkAttend *a, size_t block, size_t n, size_t i)
 {
@@ -232,7 +232,7 @@ pk_body_scores(const PkAttend *a, size_t first, size_t n, size_t item_bytes, PkL
 		most[i] = pk_v_max(high[i]);
 }
 
-/* Where values of a vector of dimensions and those behind it lie, and what is prefetched beside. */
+/* The values of a position from some dimension on, and what is prefetched beside. */
 typedef struct PkValues
 {
 	const char *row, *ahead;
@@ -342,7 +342,8 @@ pk_body_value_rest(const PkAttend *a, size_t first, size_t n, size_t i, size_t d
 	}
 }
 
-/* Scores less the maxima to weights, and one over their sums, for n queries from first on. */
+/* Scores of n queries from first on become weights, exp(score - maximum); inverse: one over the sum
+ * of each query's. */
 PK_INLINE void
 pk_body_weights(const PkAttend *a, size_t first, size_t n, const float *most, float *inverse,
                 PkMulAddFn mul_add)

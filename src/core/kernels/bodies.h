@@ -82,7 +82,7 @@ pk_v_select(PkI16 mask, PkV16 yes, PkV16 no)
 	return (PkV16) ((mask & (PkI16) yes) | (~mask & (PkI16) no));
 }
 
-/* All ones where a < b, a == b or, of integers, a > b. */
+/* All ones where a < b or, of integers, a > b. */
 #define PK_COMPARE(name, vector, part, operator)                   \
 	PK_INLINE PkI16 name(vector a, vector b)                       \
 	{                                                              \
@@ -101,7 +101,6 @@ pk_v_select(PkI16 mask, PkV16 yes, PkV16 no)
 		return out;                                                \
 	}
 PK_COMPARE(pk_v_less, PkV16, PkVPart, <)
-PK_COMPARE(pk_v_equal, PkV16, PkVPart, ==)
 PK_COMPARE(pk_i_greater, PkI16, PkIPart, >)
 
 /* The tree of every sum: halves are added lane by lane, 8, 4, 2, 1. */
@@ -152,8 +151,9 @@ pk_v_scale(PkV16 p, PkI16 i)
 }
 
 /*
- * exp of n vectors (a constant) of x at most 0, after Cephes expf: x = i ln 2 + r, a polynomial in
- * r, and 2^i. Below -104 it is 0; NaN stays NaN.
+ * exp of n vectors (a constant) of x at most 89, after Cephes expf: x = i ln 2 + r, a polynomial in
+ * r, and 2^i. Below -104 it is 0, above 88.8 infinity. NaN stays NaN: whatever i is then, 2^i is
+ * none.
  */
 PK_INLINE void
 pk_v_exp_below(PkV16 *x, size_t n, PkMulAddFn mul_add)
@@ -184,7 +184,7 @@ pk_v_exp_below(PkV16 *x, size_t n, PkMulAddFn mul_add)
 		x[k] = pk_v_scale(mul_add(p[k], r[k] * r[k], r[k]) + 1.0f, i[k]);
 }
 
-/* exp of any x: below -104 it is 0, above 88.8 infinity. */
+/* exp of any x: below -104 it is 0, above 88.8 infinity; NaN stays NaN. */
 PK_INLINE PkV16
 pk_v_exp(PkV16 x, PkMulAddFn mul_add)
 {

@@ -66,9 +66,10 @@ typedef struct PkAttend
 	size_t       head_size;
 	size_t       n_keys; /* keys 0 to n_keys - 1 are seen by the first, one more by the next */
 	float        scale;  /* 1 / sqrt(D) */
-	const void *const *k_blocks;   /* each (D, PK_KV_BLOCK): position is the fast index */
-	const void *const *v_blocks;   /* each (PK_KV_BLOCK, D) */
-	float             *scores;     /* scratch (PK_ATTEND_QUERIES, whole blocks of keys), aligned */
+	const void *const *k_blocks; /* each (D, PK_KV_BLOCK): position is the fast index */
+	const void *const *v_blocks; /* each (PK_KV_BLOCK, D) */
+	/* Scratch (keys of the last query in whole blocks, n_queries but at most PK_ATTEND_QUERIES). */
+	float             *scores;     /* aligned */
 	float             *out;        /* (n_queries, D), stride out_stride */
 	size_t             out_stride; /* floats */
 } PkAttend;

@@ -24,6 +24,7 @@ typedef struct Pending
 	size_t end;
 } Pending;
 
+static PkStatus look_at_cancel(size_t step, PkCancel *cancel, PkError *err);
 static PkStatus make_room(PkBpe *bpe, size_t n, PkError *err);
 static PkStatus start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word,
                               size_t len, PkCancel *cancel, PkError *err);
@@ -68,14 +69,21 @@ pk_bpe_word(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t l
 	if (bpe->n > 0)
 		return PK_OK;
 	PK_FORWARD(start_symbols(bpe, tokenizer, word, len, cancel, err));
-	if (len >= POLL_EVERY && pk_cancel_poll(cancel))
-		return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
 	if (bpe->n <= PK_SHORT_WORD)
 	{
 		merge_short(bpe, tokenizer);
 		return PK_OK;
 	}
 	return merge_long(bpe, tokenizer, cancel, err);
+}
+
+/* At every step of a loop over a word: PK_CANCELLED if that is what the host says. */
+static PkStatus
+look_at_cancel(size_t step, PkCancel *cancel, PkError *err)
+{
+	if (step % POLL_EVERY == POLL_EVERY - 1 && pk_cancel_poll(cancel))
+		return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+	return PK_OK;
 }
 
 static PkStatus
@@ -115,8 +123,7 @@ start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t
 			int32_t id = header->byte_ids[(uint8_t) word[i]];
 			char    letter[4];
 
-			if (i % POLL_EVERY == POLL_EVERY - 1 && pk_cancel_poll(cancel))
-				return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+			PK_FORWARD(look_at_cancel(i, cancel, err));
 			if (id >= 0 && !pending.is_set)
 			{
 				bpe->ids[bpe->n] = (uint32_t) id;
@@ -137,8 +144,7 @@ start_symbols(PkBpe *bpe, const PkTokenizer *tokenizer, const char *word, size_t
 			          : 1; /* the text was checked: this never happens, and would only be slow */
 			start_character(bpe, tokenizer, word + i, n, i + n, false, &pending);
 			i += n;
-			if (++n_chars % POLL_EVERY == 0 && pk_cancel_poll(cancel))
-				return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+			PK_FORWARD(look_at_cancel(n_chars++, cancel, err));
 		}
 	if (pending.is_set)
 		push_symbol(bpe, header->unk_id, pending.end);
@@ -257,8 +263,7 @@ merge_long(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel, PkError *
 		uint32_t left = (uint32_t) entry;
 		uint32_t made = tokenizer->merge_ids[entry >> 32];
 
-		if (step % POLL_EVERY == 0 && pk_cancel_poll(cancel))
-			return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+		PK_FORWARD(look_at_cancel(step, cancel, err));
 		if (bpe->ids[left] == GONE || bpe->next[left] == NO_SYMBOL)
 			continue;
 
@@ -278,16 +283,14 @@ start_heap(PkBpe *bpe, const PkTokenizer *tokenizer, PkCancel *cancel, PkError *
 	bpe->n_heap = 0;
 	for (size_t i = 0; i < bpe->n; i++)
 	{
-		if (i % POLL_EVERY == 0 && pk_cancel_poll(cancel))
-			return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+		PK_FORWARD(look_at_cancel(i, cancel, err));
 		bpe->prev[i] = i > 0 ? (uint32_t) i - 1 : NO_SYMBOL;
 		bpe->next[i] = i + 1 < bpe->n ? (uint32_t) i + 1 : NO_SYMBOL;
 	}
 	for (size_t i = 0; i + 1 < bpe->n; i++)
 	{
 		PK_FORWARD(push_pair(bpe, tokenizer, (uint32_t) i, err));
-		if (i % POLL_EVERY == 0 && pk_cancel_poll(cancel))
-			return pk_error(err, PK_CANCELLED, "tokenizing was cancelled");
+		PK_FORWARD(look_at_cancel(i, cancel, err));
 	}
 	return PK_OK;
 }

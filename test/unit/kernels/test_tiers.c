@@ -489,6 +489,63 @@ test_many_queries(const PkKernels *tier, bool is_f32)
 	free(q), free(kv), free(out), free(alone), free(scores), free(half);
 }
 
+/* NaN of a key reaches every query that sees it, and NaN of an element what exp makes of it: callers
+ * look for it in the results. */
+static void
+test_nan(const PkKernels *tier)
+{
+	enum
+	{
+		D = 24,
+		MOST = PK_ATTEND_QUERIES + PK_ATTEND_QUERIES / 2 + 1,
+		N_BLOCKS = 3
+	};
+	float *q = room(MOST * D * sizeof(float)), *kv = room(N_BLOCKS * 16 * D * sizeof(float));
+	float *out = room(MOST * D * sizeof(float)), x[PK_LANES + 1] = {0}, y[PK_LANES + 1];
+	float *scores = room(PK_ATTEND_QUERIES * N_BLOCKS * 16 * sizeof(float));
+	const void *k[N_BLOCKS], *v[N_BLOCKS];
+	size_t      n_seen = 0, n_kept = 0;
+	PkAttend    a = {.n_queries = MOST,
+	                 .q = q,
+	                 .q_stride = D,
+	                 .out_stride = D,
+	                 .head_size = D,
+	                 .n_keys = 19,
+	                 .scale = 0.125f,
+	                 .k_blocks = k,
+	                 .v_blocks = v,
+	                 .scores = scores,
+	                 .out = out};
+
+	fill(q, MOST * D, -2, 2);
+	fill(kv, N_BLOCKS * 16 * D, -2, 2);
+	for (size_t i = 0; i < N_BLOCKS; i++)
+		k[i] = v[i] = kv + i * 16 * D;
+	kv[16 * D + 8] = NAN; /* dimension 0 of key 24, which queries 6 and later see */
+	v[1] = kv;
+	tier->attend_f32(&a);
+	for (size_t i = 0; i < MOST; i++)
+		for (size_t d = 0; d < D; d++)
+			n_seen += isnan(out[i * D + d]) == (i >= 24 - 19 + 1);
+	ok(n_seen == MOST * D, "%s: NaN of a key reaches the queries that see it, and no other",
+	   tier->name);
+
+	for (size_t i = 0; i < PK_LENGTH(x); i++)
+	{
+		x[i] = NAN;
+		tier->exp_shifted(y, x, 0.5f, PK_LENGTH(x));
+		for (size_t j = 0; j < PK_LENGTH(x); j++)
+			n_kept += isnan(y[j]) == (j == i);
+		memcpy(y, x, sizeof(y));
+		tier->gelu_tanh(y, PK_LENGTH(x));
+		for (size_t j = 0; j < PK_LENGTH(x); j++)
+			n_kept += isnan(y[j]) == (j == i);
+		x[i] = 0;
+	}
+	ok(n_kept == 2 * PK_LENGTH(x) * PK_LENGTH(x), "%s: exp and gelu_tanh keep NaN", tier->name);
+	free(q), free(kv), free(out), free(scores);
+}
+
 static void
 test_scalar_reference(void)
 {
@@ -579,6 +636,7 @@ main(void)
 		test_attention(&tier);
 		test_many_queries(&tier, false);
 		test_many_queries(&tier, true);
+		test_nan(&tier);
 	}
 	ok(pk_kernels_select(pk_cpu_claim(), "sse9", &scalar, &err) == PK_BAD_ARGUMENT,
 	   "an unknown tier is refused");

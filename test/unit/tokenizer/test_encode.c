@@ -128,7 +128,9 @@ test_cancel(const PkTokenizer *tiny)
 	}
 }
 
-/* A long word's letters are walked three times before any are merged; each walk looks at cancel. */
+/* The symbols of a long word are walked three times before any are merged: found, linked, and their
+ * pairs looked up. Each walk looks at cancel. polyko-tiny has no token of two a, so none is merged;
+ * looks elsewhere, at added tokens and the words around, are fewer than those of one walk. */
 static void
 test_looks(const PkTokenizer *tiny)
 {
