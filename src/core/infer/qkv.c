@@ -102,20 +102,23 @@ finish_head(const QkvWork *work, const Head *head, size_t row, size_t end)
 	}
 }
 
-/* Does row begin all positions of a block of halves, one after another? */
+/* Does row begin all positions of a block of halves? Tokens of a sequence stand in position order.
+ */
 static bool
 is_block(const QkvWork *work, size_t row, size_t end)
 {
 	const PkBatch *batch = work->qkv->batch;
-	const size_t  *t = work->qkv->space->rows + row;
+	const size_t  *rows = work->qkv->space->rows;
+	size_t         first = rows[row];
 
-	if (end - row < PK_KV_BLOCK || batch->pos[t[0]] % PK_KV_BLOCK != 0 ||
-	    pk_kv_is_f32(batch->seq[t[0]]->cache))
+	if (end - row < PK_KV_BLOCK || batch->pos[first] % PK_KV_BLOCK != 0 ||
+	    pk_kv_is_f32(batch->seq[first]->cache))
 		return false;
-	for (size_t i = 1; i < PK_KV_BLOCK; i++)
-		if (batch->seq[t[i]] != batch->seq[t[0]] || batch->pos[t[i]] != batch->pos[t[0]] + i)
-			return false;
-	return true;
+
+	size_t last = rows[row + PK_KV_BLOCK - 1];
+
+	return batch->seq[last] == batch->seq[first] &&
+	       batch->pos[last] == batch->pos[first] + PK_KV_BLOCK - 1;
 }
 
 /* (D) of a row. */

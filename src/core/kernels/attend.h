@@ -362,7 +362,7 @@ pk_body_weights(const PkAttend *a, size_t first, size_t n, const float *most, fl
 #pragma GCC unroll 4
 			for (size_t i = 0; i < at_once; i++)
 				p[i] = pk_v_load(scores + i * PK_KV_BLOCK) - most[begin + i];
-			pk_v_exp_below(p, at_once, mul_add);
+			pk_v_exp_bounded(p, at_once, mul_add);
 #pragma GCC unroll 4
 			for (size_t i = 0; i < at_once; i++)
 			{

@@ -156,7 +156,7 @@ pk_v_scale(PkV16 p, PkI16 i)
  * none.
  */
 PK_INLINE void
-pk_v_exp_below(PkV16 *x, size_t n, PkMulAddFn mul_add)
+pk_v_exp_bounded(PkV16 *x, size_t n, PkMulAddFn mul_add)
 {
 	const PkV16 magic = pk_v_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
 	const PkV16 least = pk_v_all(-104.0f);
@@ -191,7 +191,7 @@ pk_v_exp(PkV16 x, PkMulAddFn mul_add)
 	const PkV16 most = pk_v_all(89.0f);
 
 	x = pk_v_select(pk_v_less(most, x), most, x);
-	pk_v_exp_below(&x, 1, mul_add);
+	pk_v_exp_bounded(&x, 1, mul_add);
 	return x;
 }
 
