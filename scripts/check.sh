@@ -116,6 +116,7 @@ run_stage() {
 		"$passed" "$failed" "$skipped" $((SECONDS - begin))
 	[ $verdict != FAIL ] || show_failure "$log"
 	[ "$skipped" = 0 ] || show_skips "$log"
+	sed -n 's/^# measured: /     /p' "$log"
 	n_passed=$((n_passed + passed)) n_failed=$((n_failed + failed)) n_skipped=$((n_skipped + skipped))
 }
 

@@ -50,7 +50,7 @@ sub conversion_goes_on_after_a_timeout
 
 	like($err, qr/57014/, 'the first call ends with 57014 after its timeout of 2 s');
 	my ($peak_mib, $seconds) = watch_conversion($begin);
-	diag(sprintf 'conversion: %.1f s, peak anonymous memory %.0f MiB', $seconds, $peak_mib);
+	diag(sprintf 'measured: conversion: %.1f s, peak anonymous memory %.0f MiB', $seconds, $peak_mib);
 	cmp_ok($peak_mib, '>', 0, 'the worker was seen');
 	cmp_ok($peak_mib, '<', $CONVERSION_MEMORY_MIB, "conversion took less than $CONVERSION_MEMORY_MIB MiB");
 }
@@ -123,7 +123,7 @@ sub first_answers
 		END $$;
 		SELECT current_setting('test.tps');
 		SQL
-	diag("decode, one sequence, prompt included: $tps tokens/s");
+	diag("measured: decode, one sequence, prompt included: $tps tokens/s");
 	cmp_ok($tps, '>', 0, 'decode makes tokens');
 }
 
@@ -142,7 +142,7 @@ sub a_second_session_is_cheap
 	$second->query_safe("SELECT polyko_generate('둘째 질문입니다', 'large', max_tokens => 32)");
 	my $after = anonymous_mib($pid) - $before;
 
-	diag(sprintf 'second session: first token %.2f s, private memory +%.1f MiB, '
+	diag(sprintf 'measured: second session: first token %.2f s, private memory +%.1f MiB, '
 		  . 'after 32 tokens +%.1f MiB', $first_token_s, $grown, $after);
 	cmp_ok($first_token_s, '<', $FIRST_TOKEN_S, "first token of a second session in $FIRST_TOKEN_S s");
 	cmp_ok($after, '<', $SESSION_MEMORY_MIB, "a second session adds less than $SESSION_MEMORY_MIB MiB");
@@ -169,7 +169,8 @@ sub cancels_are_answered
 		$n_57014++ if $psql->{stderr} =~ /57014/;
 		$psql->{stderr} = '';
 	}
-	diag(sprintf '%s: %d cancels, the slowest after %.0f ms', $tier, $n_cancels, 1000 * $worst);
+	diag(sprintf 'measured: %s: %d cancels, the slowest after %.0f ms',
+		$tier, $n_cancels, 1000 * $worst);
 	is($n_57014, $n_cancels, "$tier: every call ended with 57014");
 	cmp_ok($worst, '<', $CANCEL_S, "$tier: every call ended within $CANCEL_S s");
 	$psql->query_safe("SET statement_timeout = 0");

@@ -81,7 +81,8 @@ sub dies_under_load
 	is("@wrong", '', "$N_KILLS deaths under load, each followed by a new start");
 	@ready_s = sort { $a <=> $b } @ready_s;
 	cmp_ok($ready_s[-1], '<', $READY_S, "ready again within $READY_S s");
-	diag(sprintf 'ready after %.3f s in the median, %.3f s at most', $ready_s[ @ready_s / 2 ], $ready_s[-1]);
+	diag(sprintf 'measured: ready after %.3f s in the median, %.3f s at most',
+		$ready_s[ @ready_s / 2 ], $ready_s[-1]);
 
 	is(ask($control, "SELECT count(*) FROM pg_stat_activity WHERE pid = $bystander_pid;"), 1,
 		'a session that does other things is there') if $N_KILLS <= 20;

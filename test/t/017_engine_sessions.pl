@@ -244,7 +244,8 @@ sub many
 	is(join(' ', %answers), "$answer $N_MANY", "$N_MANY sessions get the answer");
 	@kb = sort { $a <=> $b } @kb;
 	cmp_ok($kb[-1], '<', $EACH_KB, "each has less than $EACH_KB kB of its own, the program aside");
-	diag("private memory of a session: median $kb[@kb / 2] kB, most $kb[-1] kB; the program: " . private_kb($pid) . ' kB');
+	diag("measured: private memory of a session: median $kb[@kb / 2] kB, most $kb[-1] kB; the program: "
+		  . private_kb($pid) . ' kB');
 	ok(defined until_true(5, sub { ask($control, 'SELECT sessions FROM pg_stat_polyko_engine;') >= $N_MANY }), 'the view counts them');
 	close_session($_) for @sessions;
 	ok(defined until_true(5, sub { ask($control, 'SELECT sessions FROM pg_stat_polyko_engine;') <= 2 }), 'and sees them leave');
