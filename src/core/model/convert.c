@@ -27,7 +27,6 @@
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
 #define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
-#define HUGE_SHARE 4 /* of the machine's memory at most one part in so many */
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -47,6 +46,8 @@ typedef struct Conversion
 	PkHasher        *fingerprint; /* of the list above */
 	PkHasher        *weights;     /* of all pieces of the image */
 	int              fd;          /* -1: only the fingerprint is wanted */
+	size_t           huge_begin;  /* of the tiles that prefer_huge_tile() is to do */
+	size_t           huge_end;    /* what lies before it has been done */
 } Conversion;
 
 static PkStatus begin(Conversion *c, const PkHash128 *expected, PkError *err);
@@ -59,11 +60,11 @@ static PkStatus ask_tokenizer(Conversion *c, PkError *err);
 static PkStatus create_image(Conversion *c, PkError *err);
 static PkStatus check_room(const Conversion *c, PkError *err);
 static PkStatus allocate_file(const Conversion *c, PkError *err);
-static PkStatus prefer_huge_pages(Conversion *c);
-static void     prefer_huge_tile(void *arg, size_t thread, size_t tile);
 static PkStatus hint_disk(PkStatus status, PkError *err);
 static PkStatus start_stream(Conversion *c, PkError *err);
 static PkStatus convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err);
+static PkStatus prefer_huge_pages(Conversion *c, const PkSlot *slot);
+static void     prefer_huge_tile(void *arg, size_t thread, size_t tile);
 static void     add_to_fingerprint(Conversion *c, size_t slot, const PkTensor *tensor,
                                    PkHash128 content);
 static void     hash_number(PkHasher *hasher, uint64_t number);
@@ -247,8 +248,7 @@ create_image(Conversion *c, PkError *err)
 		return hint_disk(pk_error_errno(err, errno, "could not create \"%s\"", path), err);
 	if (c->args->keep_free)
 		PK_FORWARD(check_room(c, err));
-	PK_FORWARD(allocate_file(c, err));
-	return prefer_huge_pages(c);
+	return allocate_file(c, err);
 }
 
 /* A full disk would stop the server's WAL: leave max(1 GiB, 5 %). */
@@ -300,41 +300,6 @@ allocate_file(const Conversion *c, PkError *err)
 	return PK_OK;
 }
 
-/*
- * By all threads, as the system clears what it lays into pages. Not for an image that is large
- * beside the machine's memory: its pages would push out what is read, and go before they are
- * written.
- */
-static PkStatus
-prefer_huge_pages(Conversion *c)
-{
-	size_t n_tiles = (c->layout.size_bytes + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
-	long   n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-
-	if (n_pages <= 0 || page_bytes <= 0 ||
-	    c->layout.size_bytes / (size_t) page_bytes > (size_t) n_pages / HUGE_SHARE)
-		return PK_OK;
-	if (c->args->pool != NULL)
-		return pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel);
-	for (size_t i = 0; i < n_tiles; i++)
-	{
-		prefer_huge_tile(c, 0, i);
-		if (pk_cancel_poll(c->args->cancel))
-			return PK_CANCELLED;
-	}
-	return PK_OK;
-}
-
-static void
-prefer_huge_tile(void *arg, size_t thread, size_t tile)
-{
-	const Conversion *c = arg;
-	size_t            begin = tile * HUGE_TILE_BYTES, left = c->layout.size_bytes - begin;
-
-	(void) thread;
-	pk_file_prefer_huge(c->fd, left < HUGE_TILE_BYTES ? left : HUGE_TILE_BYTES, begin);
-}
-
 static PkStatus
 hint_disk(PkStatus status, PkError *err)
 {
@@ -377,12 +342,53 @@ convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 		const PkTensor *tensor = c->binding.tensors[i];
 		PkHash128       content;
 
+		if (c->fd >= 0)
+			PK_FORWARD(prefer_huge_pages(c, &c->layout.slots[i]));
 		PK_FORWARD(pk_stream_slot(c->stream, i, tensor, &content, c->weights, err));
 		if (tensor != NULL)
 			add_to_fingerprint(c, i, tensor, content);
 	}
 	*fingerprint = pk_hasher_digest(c->fingerprint);
 	return PK_OK;
+}
+
+/*
+ * Up to the end of a slot that is about to be written, and not earlier: all pages of a large image
+ * at once would push the checkpoint out of the cache, and go before they are written. By all
+ * threads, as the system clears what it lays into pages.
+ */
+static PkStatus
+prefer_huge_pages(Conversion *c, const PkSlot *slot)
+{
+	size_t end = slot->offset + slot->size;
+
+	if (end <= c->huge_end)
+		return PK_OK;
+
+	size_t n_tiles = (end - c->huge_end + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
+
+	c->huge_begin = c->huge_end;
+	c->huge_end += n_tiles * HUGE_TILE_BYTES;
+	if (c->args->pool != NULL)
+		return pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel);
+	for (size_t i = 0; i < n_tiles; i++)
+	{
+		prefer_huge_tile(c, 0, i);
+		if (pk_cancel_poll(c->args->cancel))
+			return PK_CANCELLED;
+	}
+	return PK_OK;
+}
+
+static void
+prefer_huge_tile(void *arg, size_t thread, size_t tile)
+{
+	const Conversion *c = arg;
+	size_t            begin = c->huge_begin + tile * HUGE_TILE_BYTES;
+	size_t            left = c->layout.size_bytes - begin;
+
+	(void) thread;
+	pk_file_prefer_huge(c->fd, left < HUGE_TILE_BYTES ? left : HUGE_TILE_BYTES, begin);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/alloc.h"
 #include "core/model/stream.h"
@@ -22,6 +23,7 @@
 /* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
  * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
 #define WORKERS_MAX 64
+#define CACHE_SHARE 2 /* a checkpoint above this part of the machine's memory won't stay in its cache */
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
 typedef struct Worker
@@ -40,6 +42,7 @@ struct PkStream
 	size_t         n_threads, n_workers;
 	Worker        *workers; /* one for each thread, or for each tile if threads are more */
 	size_t         raw_size, floats_size, packed_size;
+	bool           is_forgetful; /* leave nothing of the checkpoint in the system's cache */
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
 
@@ -53,9 +56,11 @@ struct PkStream
 
 static PkStatus allocate(PkStream *stream, PkError *err);
 static void     measure(PkStream *stream, size_t *n_pieces_max);
+static bool     is_too_large_for_cache(uint64_t size_bytes);
 static PkStatus run_batch(PkStream *stream, size_t n_pieces, PkError *err);
 static void     read_ahead(const PkStream *stream, size_t first_piece, size_t n_pieces);
 static void     write_behind(const PkStream *stream, const PkPieceRange *last);
+static void     forget_source(const PkStream *stream);
 static void     run_tile(void *arg, size_t thread, size_t tile);
 static PkStatus convert_piece(PkStream *stream, Worker *worker, size_t i);
 static PkStatus read_rows(PkStream *stream, Worker *worker, const PkPieceRange *piece);
@@ -80,6 +85,7 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	stream->config = *config;
 	stream->n_threads = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
+	stream->is_forgetful = is_too_large_for_cache(config->bytes_total);
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
 	if (status == PK_OK)
 		status = allocate(stream, err);
@@ -142,6 +148,15 @@ measure(PkStream *stream, size_t *n_pieces_max)
 	stream->raw_size = stream->floats_size; /* no source is wider than float */
 }
 
+static bool
+is_too_large_for_cache(uint64_t size_bytes)
+{
+	long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+	return n_pages > 0 && page_bytes > 0 &&
+	       size_bytes / (uint64_t) page_bytes > (uint64_t) n_pages / CACHE_SHARE;
+}
+
 void
 pk_stream_destroy(PkStream *stream)
 {
@@ -181,6 +196,8 @@ pk_stream_slot(PkStream *stream, size_t slot, const PkTensor *tensor, PkHash128 
 		stream->first_piece = i;
 		PK_FORWARD(run_batch(stream, n_pieces - i < n_batch ? n_pieces - i : n_batch, err));
 	}
+	if (stream->is_forgetful)
+		forget_source(stream);
 	*source_hash = pk_hash128(stream->source_hashes, n_pieces * sizeof(PkHash128));
 	if (image_hasher != NULL)
 		pk_hasher_update(image_hasher, stream->image_hashes, n_pieces * sizeof(PkHash128));
@@ -247,6 +264,21 @@ write_behind(const PkStream *stream, const PkPieceRange *last)
 	(void) stream;
 	(void) last;
 #endif
+}
+
+/*
+ * Of a checkpoint that doesn't fit, the beginning is gone when the end has been read, and with it
+ * the data of others and the pages of the image.
+ */
+static void
+forget_source(const PkStream *stream)
+{
+	const PkTensor *tensor = stream->tensor;
+
+	if (tensor != NULL)
+		(void) posix_fadvise(stream->config.checkpoint->fds[tensor->file], (off_t) tensor->begin,
+		                     (off_t) (tensor->end - tensor->begin),
+		                     POSIX_FADV_DONTNEED); /* advice: refusal costs only memory */
 }
 
 static void
