@@ -27,6 +27,7 @@
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
 #define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
+#define HUGE_AHEAD_BYTES ((size_t) 1 << 30) /* with 128 MB small models take a tenth longer */
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -353,19 +354,24 @@ convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 }
 
 /*
- * Up to the end of a slot that is about to be written, and not earlier: all pages of a large image
- * at once would push the checkpoint out of the cache, and go before they are written. By all
- * threads, as the system clears what it lays into pages.
+ * For a slot that is about to be written, and a little ahead, not for all of the image: all pages
+ * of a large one would push the checkpoint out of the cache, and go before they are written. By
+ * all threads, as the system clears what it lays into pages.
  */
 static PkStatus
 prefer_huge_pages(Conversion *c, const PkSlot *slot)
 {
-	size_t end = slot->offset + slot->size;
+	size_t size = slot->offset + slot->size;
 
-	if (end <= c->huge_end)
+	if (size <= c->huge_end)
 		return PK_OK;
+	size -= c->huge_end;
+	if (size < HUGE_AHEAD_BYTES)
+		size = HUGE_AHEAD_BYTES;
+	if (size > c->layout.size_bytes - c->huge_end)
+		size = c->layout.size_bytes - c->huge_end;
 
-	size_t n_tiles = (end - c->huge_end + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
+	size_t n_tiles = (size + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
 
 	c->huge_begin = c->huge_end;
 	c->huge_end += n_tiles * HUGE_TILE_BYTES;
