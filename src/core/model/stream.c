@@ -23,7 +23,7 @@
 /* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
  * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
 #define WORKERS_MAX 64
-#define CACHE_SHARE 2 /* a checkpoint above this part of the machine's memory won't stay in its cache */
+#define CACHE_SHARE 2 /* a checkpoint above this part of the memory won't stay in its cache */
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
 typedef struct Worker
