@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/base/alloc.h"
 
@@ -53,6 +54,18 @@ pk_pages_alloc(size_t size_bytes, void **out, PkError *err)
 		(void) madvise(pages, size_bytes, MADV_HUGEPAGE); /* advice: refusal costs only speed */
 	*out = pages;
 	return PK_OK;
+}
+
+size_t
+pk_machine_memory(void)
+{
+	long   n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+	size_t bytes;
+
+	if (n_pages <= 0 || page_bytes <= 0 ||
+	    !pk_size_mul((size_t) n_pages, (size_t) page_bytes, &bytes))
+		return SIZE_MAX;
+	return bytes;
 }
 
 void

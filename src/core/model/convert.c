@@ -27,7 +27,10 @@
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
 #define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
-#define HUGE_AHEAD_BYTES ((size_t) 1 << 30) /* with 128 MB small models take a tenth longer */
+/* Pages made ahead of what is written: less lets one wait for the other more often. At most one
+ * part in so many of the machine's memory. */
+#define HUGE_AHEAD_BYTES ((size_t) 1 << 30)
+#define HUGE_AHEAD_SHARE 8
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -47,8 +50,7 @@ typedef struct Conversion
 	PkHasher        *fingerprint; /* of the list above */
 	PkHasher        *weights;     /* of all pieces of the image */
 	int              fd;          /* -1: only the fingerprint is wanted */
-	size_t           huge_begin;  /* of the tiles that prefer_huge_tile() is to do */
-	size_t           huge_end;    /* what lies before it has been done */
+	size_t           huge_done;   /* bytes from its beginning that have been laid into huge pages */
 } Conversion;
 
 static PkStatus begin(Conversion *c, const PkHash128 *expected, PkError *err);
@@ -354,35 +356,36 @@ convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 }
 
 /*
- * For a slot that is about to be written, and a little ahead, not for all of the image: all pages
- * of a large one would push the checkpoint out of the cache, and go before they are written. By
- * all threads, as the system clears what it lays into pages.
+ * For a slot that is about to be written, and some more, not for all of the image: all pages of a
+ * large one would push the checkpoint out of the cache, and go before they are written. By all
+ * threads, as the system clears what it lays into pages.
  */
 static PkStatus
 prefer_huge_pages(Conversion *c, const PkSlot *slot)
 {
-	size_t size = slot->offset + slot->size;
+	size_t end = slot->offset + slot->size;
+	size_t ahead = pk_machine_memory() / HUGE_AHEAD_SHARE;
 
-	if (size <= c->huge_end)
+	if (end <= c->huge_done)
 		return PK_OK;
-	size -= c->huge_end;
-	if (size < HUGE_AHEAD_BYTES)
-		size = HUGE_AHEAD_BYTES;
-	if (size > c->layout.size_bytes - c->huge_end)
-		size = c->layout.size_bytes - c->huge_end;
+	if (ahead > HUGE_AHEAD_BYTES)
+		ahead = HUGE_AHEAD_BYTES;
+	if (end < c->huge_done + ahead)
+		end = c->huge_done + ahead;
+	if (end > c->layout.size_bytes)
+		end = c->layout.size_bytes;
 
-	size_t n_tiles = (size + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
+	size_t n_tiles = (end - c->huge_done + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
 
-	c->huge_begin = c->huge_end;
-	c->huge_end += n_tiles * HUGE_TILE_BYTES;
 	if (c->args->pool != NULL)
-		return pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel);
-	for (size_t i = 0; i < n_tiles; i++)
+		PK_FORWARD(pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel));
+	for (size_t i = 0; c->args->pool == NULL && i < n_tiles; i++)
 	{
 		prefer_huge_tile(c, 0, i);
 		if (pk_cancel_poll(c->args->cancel))
 			return PK_CANCELLED;
 	}
+	c->huge_done += n_tiles * HUGE_TILE_BYTES;
 	return PK_OK;
 }
 
@@ -390,7 +393,7 @@ static void
 prefer_huge_tile(void *arg, size_t thread, size_t tile)
 {
 	const Conversion *c = arg;
-	size_t            begin = c->huge_begin + tile * HUGE_TILE_BYTES;
+	size_t            begin = c->huge_done + tile * HUGE_TILE_BYTES;
 	size_t            left = c->layout.size_bytes - begin;
 
 	(void) thread;

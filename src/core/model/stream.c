@@ -13,7 +13,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/alloc.h"
 #include "core/model/stream.h"
@@ -23,7 +22,8 @@
 /* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
  * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
 #define WORKERS_MAX 64
-#define CACHE_SHARE 2 /* a checkpoint above this part of the memory won't stay in its cache */
+/* A checkpoint may fill one part in so many of the machine's memory. */
+#define CACHE_SHARE 2
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
 typedef struct Worker
@@ -42,7 +42,7 @@ struct PkStream
 	size_t         n_threads, n_workers;
 	Worker        *workers; /* one for each thread, or for each tile if threads are more */
 	size_t         raw_size, floats_size, packed_size;
-	bool           is_forgetful; /* leave nothing of the checkpoint in the system's cache */
+	bool           is_forgetful; /* drop the checkpoint from the system's cache as it is read */
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
 
@@ -56,7 +56,6 @@ struct PkStream
 
 static PkStatus allocate(PkStream *stream, PkError *err);
 static void     measure(PkStream *stream, size_t *n_pieces_max);
-static bool     is_too_large_for_cache(uint64_t size_bytes);
 static PkStatus run_batch(PkStream *stream, size_t n_pieces, PkError *err);
 static void     read_ahead(const PkStream *stream, size_t first_piece, size_t n_pieces);
 static void     write_behind(const PkStream *stream, const PkPieceRange *last);
@@ -85,7 +84,7 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	stream->config = *config;
 	stream->n_threads = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
-	stream->is_forgetful = is_too_large_for_cache(config->bytes_total);
+	stream->is_forgetful = config->bytes_total > pk_machine_memory() / CACHE_SHARE;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
 	if (status == PK_OK)
 		status = allocate(stream, err);
@@ -146,15 +145,6 @@ measure(PkStream *stream, size_t *n_pieces_max)
 			stream->packed_size = piece.size;
 	}
 	stream->raw_size = stream->floats_size; /* no source is wider than float */
-}
-
-static bool
-is_too_large_for_cache(uint64_t size_bytes)
-{
-	long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-
-	return n_pages > 0 && page_bytes > 0 &&
-	       size_bytes / (uint64_t) page_bytes > (uint64_t) n_pages / CACHE_SHARE;
 }
 
 void
@@ -243,7 +233,10 @@ read_ahead(const PkStream *stream, size_t first_piece, size_t n_pieces)
 	size_t row_bytes = stream->slot->n_cols * stream->item_size;
 	size_t begin = first_piece * stream->slot->n_piece_rows * row_bytes;
 	size_t len = n_pieces * stream->slot->n_piece_rows * row_bytes;
+	size_t left = (size_t) (stream->tensor->end - stream->tensor->begin) - begin;
 
+	if (len > left)
+		len = left;
 	(void) posix_fadvise(stream->config.checkpoint->fds[stream->tensor->file],
 	                     (off_t) (stream->tensor->begin + begin), (off_t) len,
 	                     POSIX_FADV_WILLNEED); /* advice: refusal costs only speed */
@@ -267,8 +260,8 @@ write_behind(const PkStream *stream, const PkPieceRange *last)
 }
 
 /*
- * Of a checkpoint that doesn't fit, the beginning is gone when the end has been read, and with it
- * the data of others and the pages of the image.
+ * A checkpoint that is large beside the memory would push the data of others and the pages of the
+ * image out of the cache, and its own beginning before it is read again.
  */
 static void
 forget_source(const PkStream *stream)

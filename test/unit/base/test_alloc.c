@@ -1,7 +1,8 @@
 /*
  * test_alloc.c
- *    Sizes that overflow, arrays that grow, and pages.
+ *    Sizes that overflow, arrays that grow, pages, and how much memory there is.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../tap.h"
@@ -125,6 +126,24 @@ test_pages(void)
 	ok(pages == NULL, "and give none");
 }
 
+/* As the system tells everybody, in kB; a hundredth aside, as its ways of telling differ. */
+static void
+test_machine_memory(void)
+{
+	unsigned long kb = 0;
+	FILE         *meminfo = fopen("/proc/meminfo", "r");
+
+	size_t bytes = pk_machine_memory();
+
+	if (meminfo == NULL || fscanf(meminfo, "MemTotal: %lu kB", &kb) != 1)
+		skip("no /proc/meminfo");
+	else
+		ok(bytes / 1024 >= kb / 100 * 99 && bytes / 1024 <= kb / 100 * 101,
+		   "the memory of the machine is what /proc/meminfo says: %zu bytes, %lu kB", bytes, kb);
+	if (meminfo != NULL)
+		fclose(meminfo);
+}
+
 int
 main(void)
 {
@@ -132,5 +151,6 @@ main(void)
 	test_calloc();
 	test_grow();
 	test_pages();
+	test_machine_memory();
 	return done_testing();
 }
