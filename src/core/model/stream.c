@@ -22,7 +22,8 @@
 /* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
  * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
 #define WORKERS_MAX 64
-/* A checkpoint may fill one part in so many of the machine's memory. */
+/* Larger than one part in so many of the machine's memory: a checkpoint that is dropped as it is
+ * read. */
 #define CACHE_SHARE 2
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
@@ -42,7 +43,6 @@ struct PkStream
 	size_t         n_threads, n_workers;
 	Worker        *workers; /* one for each thread, or for each tile if threads are more */
 	size_t         raw_size, floats_size, packed_size;
-	bool           is_forgetful; /* drop the checkpoint from the system's cache as it is read */
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
 
@@ -84,7 +84,6 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	stream->config = *config;
 	stream->n_threads = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
-	stream->is_forgetful = config->bytes_total > pk_machine_memory() / CACHE_SHARE;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
 	if (status == PK_OK)
 		status = allocate(stream, err);
@@ -186,8 +185,7 @@ pk_stream_slot(PkStream *stream, size_t slot, const PkTensor *tensor, PkHash128 
 		stream->first_piece = i;
 		PK_FORWARD(run_batch(stream, n_pieces - i < n_batch ? n_pieces - i : n_batch, err));
 	}
-	if (stream->is_forgetful)
-		forget_source(stream);
+	forget_source(stream);
 	*source_hash = pk_hash128(stream->source_hashes, n_pieces * sizeof(PkHash128));
 	if (image_hasher != NULL)
 		pk_hasher_update(image_hasher, stream->image_hashes, n_pieces * sizeof(PkHash128));
@@ -268,10 +266,11 @@ forget_source(const PkStream *stream)
 {
 	const PkTensor *tensor = stream->tensor;
 
-	if (tensor != NULL)
-		(void) posix_fadvise(stream->config.checkpoint->fds[tensor->file], (off_t) tensor->begin,
-		                     (off_t) (tensor->end - tensor->begin),
-		                     POSIX_FADV_DONTNEED); /* advice: refusal costs only memory */
+	if (tensor == NULL || stream->config.bytes_total <= pk_machine_memory() / CACHE_SHARE)
+		return;
+	(void) posix_fadvise(stream->config.checkpoint->fds[tensor->file], (off_t) tensor->begin,
+	                     (off_t) (tensor->end - tensor->begin),
+	                     POSIX_FADV_DONTNEED); /* advice: refusal costs only memory */
 }
 
 static void

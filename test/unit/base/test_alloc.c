@@ -131,9 +131,8 @@ static void
 test_machine_memory(void)
 {
 	unsigned long kb = 0;
+	size_t        bytes = pk_machine_memory();
 	FILE         *meminfo = fopen("/proc/meminfo", "r");
-
-	size_t bytes = pk_machine_memory();
 
 	if (meminfo == NULL || fscanf(meminfo, "MemTotal: %lu kB", &kb) != 1)
 		skip("no /proc/meminfo");
