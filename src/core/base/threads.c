@@ -65,6 +65,7 @@ static void     init_locks(PkPool *pool);
 static PkStatus start_members(PkPool *pool, PkError *err);
 static void    *member_main(void *arg);
 static bool     wait_for_run(PkPool *pool, unsigned *seen);
+static PkStatus run_alone(PkTileFn fn, void *arg, size_t n_tiles, PkCancel *cancel);
 static void     publish(PkPool *pool, size_t n_tiles);
 static bool     enter(PkPool *pool);
 static void     work(PkPool *pool, size_t thread, bool is_caller);
@@ -169,12 +170,14 @@ pk_pool_destroy(PkPool *pool)
 size_t
 pk_pool_n_threads(const PkPool *pool)
 {
-	return pool->n_threads;
+	return pool != NULL ? pool->n_threads : 1;
 }
 
 PkStatus
 pk_pool_run(PkPool *pool, PkTileFn fn, void *arg, size_t n_tiles, PkCancel *cancel)
 {
+	if (pool == NULL)
+		return run_alone(fn, arg, n_tiles, cancel);
 	pool->fn = fn;
 	pool->arg = arg;
 	pool->cancel = cancel;
@@ -182,6 +185,18 @@ pk_pool_run(PkPool *pool, PkTileFn fn, void *arg, size_t n_tiles, PkCancel *canc
 	work(pool, 0, true);
 	atomic_fetch_or_explicit(&pool->gate, SHUT, memory_order_acq_rel);
 	wait_for_members(pool);
+	return pk_cancel_is_set(cancel) ? PK_CANCELLED : PK_OK;
+}
+
+static PkStatus
+run_alone(PkTileFn fn, void *arg, size_t n_tiles, PkCancel *cancel)
+{
+	for (size_t i = 0; i < n_tiles; i++)
+	{
+		if (pk_cancel_poll(cancel))
+			return PK_CANCELLED;
+		fn(arg, 0, i);
+	}
 	return pk_cancel_is_set(cancel) ? PK_CANCELLED : PK_OK;
 }
 

@@ -377,14 +377,7 @@ prefer_huge_pages(Conversion *c, const PkSlot *slot)
 
 	size_t n_tiles = (end - c->huge_done + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
 
-	if (c->args->pool != NULL)
-		PK_FORWARD(pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel));
-	for (size_t i = 0; c->args->pool == NULL && i < n_tiles; i++)
-	{
-		prefer_huge_tile(c, 0, i);
-		if (pk_cancel_poll(c->args->cancel))
-			return PK_CANCELLED;
-	}
+	PK_FORWARD(pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel));
 	c->huge_done += n_tiles * HUGE_TILE_BYTES;
 	return PK_OK;
 }

@@ -82,7 +82,7 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	PkStatus  status;
 
 	stream->config = *config;
-	stream->n_threads = config->pool != NULL ? pk_pool_n_threads(config->pool) : 1;
+	stream->n_threads = pk_pool_n_threads(config->pool);
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
 	if (status == PK_OK)
@@ -197,16 +197,7 @@ run_batch(PkStream *stream, size_t n_pieces, PkError *err)
 {
 	const PkStreamConfig *config = &stream->config;
 
-	if (pk_cancel_poll(config->cancel))
-		return PK_CANCELLED;
-	if (config->pool != NULL)
-		PK_FORWARD(pk_pool_run(config->pool, run_tile, stream, n_pieces, config->cancel));
-	for (size_t i = 0; config->pool == NULL && i < n_pieces; i++)
-	{
-		run_tile(stream, 0, i);
-		if (pk_cancel_poll(config->cancel))
-			return PK_CANCELLED;
-	}
+	PK_FORWARD(pk_pool_run(config->pool, run_tile, stream, n_pieces, config->cancel));
 	if (atomic_load(&stream->failed_piece) != SIZE_MAX)
 		return first_error(stream, err);
 

@@ -29,12 +29,12 @@ typedef struct Work
 } Work;
 
 static PkPool *
-pool_of(size_t n_threads)
+pool_of(size_t n_threads) /* 0: none, the caller works alone */
 {
 	PkPool *pool = NULL;
 	PkError err;
 
-	if (pk_pool_create(n_threads, &pool, &err) != PK_OK)
+	if (n_threads > 0 && pk_pool_create(n_threads, &pool, &err) != PK_OK)
 	{
 		diag("%s", err.text);
 		exit(2);
@@ -62,7 +62,7 @@ count_tile(void *arg, size_t thread, size_t tile)
 {
 	Work *work = arg;
 
-	if (tile >= work->n_tiles || thread >= work->n_threads)
+	if (tile >= work->n_tiles || thread >= (work->n_threads > 0 ? work->n_threads : 1))
 	{
 		atomic_store(&work->is_odd, true);
 		return;
@@ -98,6 +98,7 @@ test_sizes(void)
 	pool = pool_of(PK_MAX_THREADS);
 	is_int((long long) pk_pool_n_threads(pool), PK_MAX_THREADS, "the most threads are there");
 	pk_pool_destroy(pool);
+	is_int((long long) pk_pool_n_threads(NULL), 1, "without a pool one thread works");
 	ok(pk_n_processors() >= 1 && pk_n_processors() <= PK_MAX_THREADS, "there is a processor");
 }
 
@@ -131,7 +132,7 @@ test_tiles(void)
 	static const size_t counts[] = {0, 1, 2, 3, 5, 7, 8, 9, 31, 64, 101, 1000};
 	static Work         work;
 
-	for (size_t n_threads = 1; n_threads <= 8; n_threads++)
+	for (size_t n_threads = 0; n_threads <= 8; n_threads++)
 	{
 		PkPool *pool = pool_of(n_threads);
 		bool    good = true;
@@ -243,7 +244,7 @@ test_cancel(size_t n_threads)
 
 		ok(said_stop ? status == PK_CANCELLED : status == PK_OK && is_each_once(&work),
 		   "%zu threads: poll number %d cancels", n_threads, at + 1);
-		if (n_threads == 1)
+		if (n_threads < 2)
 			is_int((long long) atomic_load(&work.n_done), at, "before the tile that follows");
 	}
 	reset(&work, n_threads, 1000);
@@ -494,7 +495,7 @@ main(void)
 	test_tiles();
 	test_late_threads();
 	test_help();
-	for (size_t n_threads = 1; n_threads <= 4; n_threads++)
+	for (size_t n_threads = 0; n_threads <= 4; n_threads++)
 		test_cancel(n_threads);
 	test_poll_while_waiting();
 	test_signals();
