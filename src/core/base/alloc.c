@@ -56,18 +56,6 @@ pk_pages_alloc(size_t size_bytes, void **out, PkError *err)
 	return PK_OK;
 }
 
-size_t
-pk_machine_memory(void)
-{
-	long   n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-	size_t bytes;
-
-	if (n_pages <= 0 || page_bytes <= 0 ||
-	    !pk_size_mul((size_t) n_pages, (size_t) page_bytes, &bytes))
-		return SIZE_MAX;
-	return bytes;
-}
-
 void
 pk_pages_discard(void *pages, size_t size_bytes)
 {

@@ -44,9 +44,6 @@ PkStatus pk_grow(void **array, size_t *n_room, size_t n_needed, size_t size, PkE
 PkStatus pk_pages_alloc(size_t size_bytes, void **out, PkError *err);
 void     pk_pages_free(void *pages, size_t size_bytes);
 
-/* Bytes of memory of this machine, or SIZE_MAX if the system doesn't say. */
-size_t pk_machine_memory(void);
-
 /* Give the memory back but keep the addresses; what was there is lost. Safe in a signal handler. */
 void pk_pages_discard(void *pages, size_t size_bytes);
 

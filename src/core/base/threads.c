@@ -13,10 +13,8 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -73,9 +71,6 @@ static bool     take_tile(PkPool *pool, size_t thread, size_t *tile);
 static void     leave(PkPool *pool);
 static void     wait_for_members(PkPool *pool);
 static void     wait_a_poll(PkPool *pool);
-static size_t   affinity_processors(void);
-static size_t   quota_processors(size_t at_most);
-static bool     read_number(const char *path, int word, long long *out);
 
 PkStatus
 pk_pool_create(size_t n_threads, PkPool **out, PkError *err)
@@ -356,59 +351,4 @@ wait_a_poll(PkPool *pool)
 	if (atomic_load_explicit(&pool->gate, memory_order_acquire) != SHUT)
 		pthread_cond_timedwait(&pool->is_idle, &pool->lock, &until);
 	pthread_mutex_unlock(&pool->lock);
-}
-
-size_t
-pk_n_processors(void)
-{
-	size_t n = quota_processors(affinity_processors());
-
-	return n < 1 ? 1 : n > PK_MAX_THREADS ? PK_MAX_THREADS : n;
-}
-
-static size_t
-affinity_processors(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return 1;
-	return (size_t) CPU_COUNT(&set);
-}
-
-/* cgroup v2 has both numbers in one file, v1 in two; a part of a processor counts as one. */
-static size_t
-quota_processors(size_t at_most)
-{
-	long long quota = -1, period = 0;
-
-	if (read_number("/sys/fs/cgroup/cpu.max", 0, &quota))
-		(void) read_number("/sys/fs/cgroup/cpu.max", 1, &period);
-	else if (read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", 0, &quota))
-		(void) read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 0, &period);
-	if (quota <= 0 || period <= 0)
-		return at_most;
-
-	size_t n = (size_t) ((quota + period - 1) / period);
-
-	return n < at_most ? n : at_most;
-}
-
-/* The word-th number of a file; "max" and missing files are none. */
-static bool
-read_number(const char *path, int word, long long *out)
-{
-	FILE     *file = fopen(path, "re");
-	long long numbers[2];
-
-	if (file == NULL)
-		return false;
-
-	int n = fscanf(file, "%lld %lld", &numbers[0], &numbers[1]);
-
-	fclose(file);
-	if (n <= word)
-		return false;
-	*out = numbers[word];
-	return true;
 }

@@ -39,7 +39,4 @@ typedef void (*PkTileFn)(void *arg, size_t thread, size_t tile);
  */
 PkStatus pk_pool_run(PkPool *pool, PkTileFn fn, void *arg, size_t n_tiles, PkCancel *cancel);
 
-/* Processors this process may use: affinity mask and cgroup CPU quota, at least 1. */
-size_t pk_n_processors(void);
-
 #endif

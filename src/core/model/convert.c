@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
+#include "core/base/limits.h"
 #include "core/model/checkpoint.h"
 #include "core/model/convert.h"
 #include "core/model/image.h"
@@ -28,7 +29,7 @@
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
 #define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
 /* Pages made ahead of what is written: less lets one wait for the other more often. At most one
- * part in so many of the machine's memory. */
+ * part in so many of the memory. */
 #define HUGE_AHEAD_BYTES ((size_t) 1 << 30)
 #define HUGE_AHEAD_SHARE 8
 #define SYNC_BYTES ((size_t) 1 << 20)
@@ -364,7 +365,7 @@ static PkStatus
 prefer_huge_pages(Conversion *c, const PkSlot *slot)
 {
 	size_t end = slot->offset + slot->size;
-	size_t ahead = pk_machine_memory() / HUGE_AHEAD_SHARE;
+	size_t ahead = pk_memory_limit() / HUGE_AHEAD_SHARE;
 
 	if (end <= c->huge_done)
 		return PK_OK;

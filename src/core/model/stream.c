@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/base/limits.h"
 #include "core/model/stream.h"
 
 /* Source bytes between two progress reports and hints to the system to read ahead. */
@@ -22,8 +23,7 @@
 /* Buffers, and pieces of one batch where there are more threads than buffers. A piece needs up to
  * 4 MB of buffers in the largest published model, so this keeps far below 512 MiB. */
 #define WORKERS_MAX 64
-/* Larger than one part in so many of the machine's memory: a checkpoint that is dropped as it is
- * read. */
+/* Larger than one part in so many of the memory: a checkpoint that is dropped as it is read. */
 #define CACHE_SHARE 2
 #define F16_LIMIT 65520.0f /* from here on a float rounds to infinity */
 
@@ -45,6 +45,7 @@ struct PkStream
 	size_t         raw_size, floats_size, packed_size;
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
+	bool           is_read_once; /* the checkpoint doesn't fit into the cache */
 
 	/* the slot at work */
 	const PkSlot   *slot;
@@ -82,6 +83,7 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	PkStatus  status;
 
 	stream->config = *config;
+	stream->is_read_once = config->bytes_total > pk_memory_limit() / CACHE_SHARE;
 	stream->n_threads = pk_pool_n_threads(config->pool);
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
@@ -257,7 +259,7 @@ forget_source(const PkStream *stream)
 {
 	const PkTensor *tensor = stream->tensor;
 
-	if (tensor == NULL || stream->config.bytes_total <= pk_machine_memory() / CACHE_SHARE)
+	if (tensor == NULL || !stream->is_read_once)
 		return;
 	(void) posix_fadvise(stream->config.checkpoint->fds[tensor->file], (off_t) tensor->begin,
 	                     (off_t) (tensor->end - tensor->begin),

@@ -99,31 +99,6 @@ test_sizes(void)
 	is_int((long long) pk_pool_n_threads(pool), PK_MAX_THREADS, "the most threads are there");
 	pk_pool_destroy(pool);
 	is_int((long long) pk_pool_n_threads(NULL), 1, "without a pool one thread works");
-	ok(pk_n_processors() >= 1 && pk_n_processors() <= PK_MAX_THREADS, "there is a processor");
-}
-
-static void
-test_affinity(void)
-{
-	cpu_set_t before, one;
-	size_t    first = 0;
-
-	if (sched_getaffinity(0, sizeof(before), &before) != 0)
-	{
-		skip("no affinity mask here");
-		return;
-	}
-	while (!CPU_ISSET(first, &before))
-		first++;
-	CPU_ZERO(&one);
-	CPU_SET(first, &one);
-	if (sched_setaffinity(0, sizeof(one), &one) != 0)
-	{
-		skip("the affinity mask can't be changed here");
-		return;
-	}
-	is_int((long long) pk_n_processors(), 1, "a process on one processor has one");
-	sched_setaffinity(0, sizeof(before), &before);
 }
 
 static void
@@ -491,7 +466,6 @@ int
 main(void)
 {
 	test_sizes();
-	test_affinity();
 	test_tiles();
 	test_late_threads();
 	test_help();
