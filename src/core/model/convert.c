@@ -18,20 +18,15 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
-#include "core/base/limits.h"
 #include "core/model/checkpoint.h"
 #include "core/model/convert.h"
+#include "core/model/hugepages.h"
 #include "core/model/image.h"
 #include "core/model/stream.h"
 #include "core/tokenizer/tokenizer.h"
 
 #define FINGERPRINT_SALT "polyko checkpoint 1\n"
 #define ALLOCATE_BYTES ((size_t) 64 << 20)
-#define HUGE_TILE_BYTES ((size_t) 16 << 20) /* mapped at a time by each thread */
-/* Pages made ahead of what is written: less lets one wait for the other more often. At most one
- * part in so many of the memory. */
-#define HUGE_AHEAD_BYTES ((size_t) 1 << 30)
-#define HUGE_AHEAD_SHARE 8
 #define SYNC_BYTES ((size_t) 1 << 20)
 #define FREE_MIN ((uint64_t) 1 << 30)
 
@@ -51,7 +46,6 @@ typedef struct Conversion
 	PkHasher        *fingerprint; /* of the list above */
 	PkHasher        *weights;     /* of all pieces of the image */
 	int              fd;          /* -1: only the fingerprint is wanted */
-	size_t           huge_done;   /* bytes from its beginning that have been laid into huge pages */
 } Conversion;
 
 static PkStatus begin(Conversion *c, const PkHash128 *expected, PkError *err);
@@ -67,8 +61,6 @@ static PkStatus allocate_file(const Conversion *c, PkError *err);
 static PkStatus hint_disk(PkStatus status, PkError *err);
 static PkStatus start_stream(Conversion *c, PkError *err);
 static PkStatus convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err);
-static PkStatus prefer_huge_pages(Conversion *c, const PkSlot *slot);
-static void     prefer_huge_tile(void *arg, size_t thread, size_t tile);
 static void     add_to_fingerprint(Conversion *c, size_t slot, const PkTensor *tensor,
                                    PkHash128 content);
 static void     hash_number(PkHasher *hasher, uint64_t number);
@@ -337,6 +329,8 @@ start_stream(Conversion *c, PkError *err)
 static PkStatus
 convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 {
+	PkHugePages pages = pk_huge_pages(c->fd, c->layout.size_bytes, c->args->pool, c->args->cancel);
+
 	pk_hasher_update(c->fingerprint, FINGERPRINT_SALT, strlen(FINGERPRINT_SALT));
 	pk_hasher_update(c->fingerprint, &c->checkpoint.config_hash, sizeof(PkHash128));
 	pk_hasher_update(c->fingerprint, &c->checkpoint.generation_hash, sizeof(PkHash128));
@@ -344,54 +338,17 @@ convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 	for (size_t i = 0; i < c->binding.n_slots; i++)
 	{
 		const PkTensor *tensor = c->binding.tensors[i];
+		const PkSlot   *slot = &c->layout.slots[i];
 		PkHash128       content;
 
 		if (c->fd >= 0)
-			PK_FORWARD(prefer_huge_pages(c, &c->layout.slots[i]));
+			PK_FORWARD(pk_huge_pages_reach(&pages, slot->offset + slot->size));
 		PK_FORWARD(pk_stream_slot(c->stream, i, tensor, &content, c->weights, err));
 		if (tensor != NULL)
 			add_to_fingerprint(c, i, tensor, content);
 	}
 	*fingerprint = pk_hasher_digest(c->fingerprint);
 	return PK_OK;
-}
-
-/*
- * For a slot that is about to be written, and some more, not for all of the image: all pages of a
- * large one would push the checkpoint out of the cache, and go before they are written. By all
- * threads, as the system clears what it lays into pages.
- */
-static PkStatus
-prefer_huge_pages(Conversion *c, const PkSlot *slot)
-{
-	size_t end = slot->offset + slot->size;
-	size_t ahead = pk_memory_limit() / HUGE_AHEAD_SHARE;
-
-	if (end <= c->huge_done)
-		return PK_OK;
-	if (ahead > HUGE_AHEAD_BYTES)
-		ahead = HUGE_AHEAD_BYTES;
-	if (end < c->huge_done + ahead)
-		end = c->huge_done + ahead;
-	if (end > c->layout.size_bytes)
-		end = c->layout.size_bytes;
-
-	size_t n_tiles = (end - c->huge_done + HUGE_TILE_BYTES - 1) / HUGE_TILE_BYTES;
-
-	PK_FORWARD(pk_pool_run(c->args->pool, prefer_huge_tile, c, n_tiles, c->args->cancel));
-	c->huge_done += n_tiles * HUGE_TILE_BYTES;
-	return PK_OK;
-}
-
-static void
-prefer_huge_tile(void *arg, size_t thread, size_t tile)
-{
-	const Conversion *c = arg;
-	size_t            begin = c->huge_done + tile * HUGE_TILE_BYTES;
-	size_t            left = c->layout.size_bytes - begin;
-
-	(void) thread;
-	pk_file_prefer_huge(c->fd, left < HUGE_TILE_BYTES ? left : HUGE_TILE_BYTES, begin);
 }
 
 static void
