@@ -98,8 +98,7 @@ look_at_groups(const char *root, const char *controller, LookFn look, size_t *le
 	(void) fclose(groups);
 }
 
-/* A line is ID:CONTROLLERS:PATH. v2 has one tree, without names, v1 a tree for each list of them.
- */
+/* A line is ID:CONTROLLERS:PATH. v2 has one tree, without names, v1 one for each list of them. */
 static void
 look_at_group(const char *root, char *line, const char *controller, LookFn look, size_t *least)
 {
