@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/base/threads.h"
 #include "core/engine/engine.h"
 

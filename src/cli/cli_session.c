@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/model/convert.h"
 
 static PkStatus open_directory(const CliOptions *options, const char *dir, PkModel **out,

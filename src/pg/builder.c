@@ -36,7 +36,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/base/mapfile.h"
 #include "core/base/threads.h"
 #include "core/model/convert.h"

@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "core/base/alloc.h"
 

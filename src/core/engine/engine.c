@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "core/base/alloc.h"
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/engine/engine_internal.h"
 
 /* Tokens of one step when the configuration names none. */

@@ -341,8 +341,7 @@ convert_slots(Conversion *c, PkHash128 *fingerprint, PkError *err)
 		const PkSlot   *slot = &c->layout.slots[i];
 		PkHash128       content;
 
-		if (c->fd >= 0)
-			PK_FORWARD(pk_huge_pages_reach(&pages, slot->offset + slot->size));
+		PK_FORWARD(pk_huge_pages_reach(&pages, slot->offset + slot->size));
 		PK_FORWARD(pk_stream_slot(c->stream, i, tensor, &content, c->weights, err));
 		if (tensor != NULL)
 			add_to_fingerprint(c, i, tensor, content);

@@ -3,7 +3,7 @@
  *    Huge pages are laid ahead of what is written, not for all of the image: all pages of a large
  *    one would push the checkpoint out of the cache, and go before they are written.
  */
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/base/mapfile.h"
 #include "core/model/hugepages.h"
 
@@ -24,7 +24,7 @@ pk_huge_pages(int fd, size_t size_bytes, PkPool *pool, PkCancel *cancel)
 		.size_bytes = size_bytes,
 		.pool = pool,
 		.cancel = cancel,
-		.n_ahead = share < AHEAD_BYTES ? share : AHEAD_BYTES,
+		.ahead_bytes = share < AHEAD_BYTES ? share : AHEAD_BYTES,
 	};
 }
 
@@ -32,17 +32,17 @@ pk_huge_pages(int fd, size_t size_bytes, PkPool *pool, PkCancel *cancel)
 PkStatus
 pk_huge_pages_reach(PkHugePages *pages, size_t end)
 {
-	if (end <= pages->n_done)
+	if (pages->fd < 0 || end <= pages->done_bytes)
 		return PK_OK;
-	if (end < pages->n_done + pages->n_ahead)
-		end = pages->n_done + pages->n_ahead;
+	if (end < pages->done_bytes + pages->ahead_bytes)
+		end = pages->done_bytes + pages->ahead_bytes;
 	if (end > pages->size_bytes)
 		end = pages->size_bytes;
 
-	size_t n_tiles = (end - pages->n_done + TILE_BYTES - 1) / TILE_BYTES;
+	size_t n_tiles = (end - pages->done_bytes + TILE_BYTES - 1) / TILE_BYTES;
 
 	PK_FORWARD(pk_pool_run(pages->pool, lay_tile, pages, n_tiles, pages->cancel));
-	pages->n_done += n_tiles * TILE_BYTES;
+	pages->done_bytes += n_tiles * TILE_BYTES;
 	return PK_OK;
 }
 
@@ -50,7 +50,7 @@ static void
 lay_tile(void *arg, size_t thread, size_t tile)
 {
 	const PkHugePages *pages = arg;
-	size_t             begin = pages->n_done + tile * TILE_BYTES;
+	size_t             begin = pages->done_bytes + tile * TILE_BYTES;
 	size_t             left = pages->size_bytes - begin;
 
 	(void) thread;

@@ -13,11 +13,11 @@ typedef struct PkHugePages
 	size_t    size_bytes; /* of the image */
 	PkPool   *pool;       /* NULL: the calling thread alone */
 	PkCancel *cancel;
-	size_t    n_ahead; /* bytes laid at a time at least */
-	size_t    n_done;  /* bytes from the beginning that have been laid */
+	size_t    ahead_bytes; /* laid at a time at least */
+	size_t    done_bytes;  /* laid so far, from the beginning */
 } PkHugePages;
 
-/* fd: the image, size_bytes allocated and nothing written; stays the caller's. */
+/* fd: the image, size_bytes allocated and nothing written; stays the caller's. -1: lays nothing. */
 PkHugePages pk_huge_pages(int fd, size_t size_bytes, PkPool *pool, PkCancel *cancel);
 
 /*

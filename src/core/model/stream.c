@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/model/stream.h"
 
 /* Source bytes between two progress reports and hints to the system to read ahead. */
@@ -45,7 +45,7 @@ struct PkStream
 	size_t         raw_size, floats_size, packed_size;
 	PkHash128     *source_hashes, *image_hashes; /* of the pieces of the current slot */
 	uint64_t       bytes_done;
-	bool           is_read_once; /* the checkpoint doesn't fit into the cache */
+	bool           exceeds_cache; /* the checkpoint; so it is dropped as it is read */
 
 	/* the slot at work */
 	const PkSlot   *slot;
@@ -83,7 +83,7 @@ pk_stream_create(const PkStreamConfig *config, PkStream **out, PkError *err)
 	PkStatus  status;
 
 	stream->config = *config;
-	stream->is_read_once = config->bytes_total > pk_memory_limit() / CACHE_SHARE;
+	stream->exceeds_cache = config->bytes_total > pk_memory_limit() / CACHE_SHARE;
 	stream->n_threads = pk_pool_n_threads(config->pool);
 	stream->n_workers = stream->n_threads < WORKERS_MAX ? stream->n_threads : WORKERS_MAX;
 	status = pk_kernels_select(pk_cpu_features(), NULL, &stream->kernels, err);
@@ -259,7 +259,7 @@ forget_source(const PkStream *stream)
 {
 	const PkTensor *tensor = stream->tensor;
 
-	if (tensor == NULL || !stream->is_read_once)
+	if (tensor == NULL || !stream->exceeds_cache)
 		return;
 	(void) posix_fadvise(stream->config.checkpoint->fds[tensor->file], (off_t) tensor->begin,
 	                     (off_t) (tensor->end - tensor->begin),

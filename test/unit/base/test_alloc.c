@@ -1,8 +1,7 @@
 /*
  * test_alloc.c
- *    Sizes that overflow, arrays that grow, pages, and how much memory there is.
+ *    Sizes that overflow, arrays that grow, and pages.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "../tap.h"

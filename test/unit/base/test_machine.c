@@ -1,5 +1,5 @@
 /*
- * test_limits.c
+ * test_machine.c
  *    Processors and memory of this process, and cgroups made of files.
  */
 #define _GNU_SOURCE
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "../tap.h"
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/base/threads.h"
 
 #define GB ((size_t) 1 << 30)
@@ -51,7 +51,7 @@ static void
 new_root(const char *groups)
 {
 	remove_root();
-	snprintf(root, sizeof(root), "/tmp/polyko_limits.XXXXXX");
+	snprintf(root, sizeof(root), "/tmp/polyko_machine.XXXXXX");
 	if (mkdtemp(root) == NULL)
 		exit(2);
 	put("/proc/self/cgroup", groups);
@@ -82,8 +82,9 @@ test_v2(void)
 	put("/sys/fs/cgroup/system.slice/memory.max", "4294967296\n");
 	is_limited(2, 4 * GB, "a smaller one of the group above counts");
 	put("/sys/fs/cgroup/system.slice/memory.max", "17179869184\n");
+	put("/sys/fs/cgroup/cpu.max", "6500000 100000\n");
 	put("/sys/fs/cgroup/system.slice/postgresql.service/memory.high", "3221225472\n");
-	is_limited(2, 3 * GB, "a larger one doesn't, and memory.high is a limit");
+	is_limited(2, 3 * GB, "larger ones don't, and memory.high is a limit");
 	put("/sys/fs/cgroup/other.slice/memory.max", "1048576\n");
 	put("/sys/fs/cgroup/system.slice/postgresql.service/child/memory.max", "1048576\n");
 	is_limited(2, 3 * GB, "other groups are nothing to this process");
@@ -92,7 +93,7 @@ test_v2(void)
 static void
 test_v1(void)
 {
-	new_root("9:name=systemd:/\n4:memory:/pod/one\n3:cpuset:/pod\n1:cpu,cpuacct:/pod\n0::/\n");
+	new_root("9:name=systemd:/\n4:memory:/pod/one\n3:cpuset:/other\n1:cpu,cpuacct:/pod\n0::/\n");
 	put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
 	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "-1\n");
 	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_period_us", "100000\n");
@@ -100,8 +101,8 @@ test_v1(void)
 	put("/sys/fs/cgroup/memory/pod/one/memory.limit_in_bytes", "2147483648\n");
 	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "100001\n");
 	is_limited(2, 2 * GB, "each tree has its own");
-	put("/sys/fs/cgroup/cpuset/pod/cpu.cfs_quota_us", "1\n");
-	put("/sys/fs/cgroup/cpuset/pod/cpu.cfs_period_us", "1\n");
+	put("/sys/fs/cgroup/cpu/other/cpu.cfs_quota_us", "1\n");
+	put("/sys/fs/cgroup/cpu/other/cpu.cfs_period_us", "1\n");
 	is_limited(2, 2 * GB, "a tree whose name begins alike is another");
 }
 
@@ -114,9 +115,10 @@ test_container(void)
 	put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "400000\n");
 	put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
 	is_limited(4, 2 * GB, "a container's own group is the root");
-	new_root("0::/../../elsewhere\n");
+	new_root("0::/../../../elsewhere\n");
 	put("/sys/fs/cgroup/memory.max", "2147483648\n");
-	is_limited(64, 2 * GB, "so it is for a process from outside of its namespace");
+	put("/elsewhere/memory.max", "1048576\n");
+	is_limited(64, 2 * GB, "outside of its namespace a process counts the root that it sees");
 }
 
 static void

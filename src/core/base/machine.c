@@ -1,5 +1,5 @@
 /*
- * limits.c
+ * machine.c
  *    Affinity mask, memory of the machine, and the limits of cgroups.
  */
 #define _GNU_SOURCE
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
-#include "core/base/limits.h"
+#include "core/base/machine.h"
 #include "core/base/threads.h"
 
 #define DIR_ROOM 4096
@@ -62,9 +62,12 @@ affinity_processors(void)
 {
 	cpu_set_t set;
 
-	if (sched_getaffinity(0, sizeof(set), &set) != 0)
-		return 1;
-	return (size_t) CPU_COUNT(&set);
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (size_t) CPU_COUNT(&set);
+
+	long n = sysconf(_SC_NPROCESSORS_ONLN); /* more than fit into the set */
+
+	return n < 1 ? 1 : (size_t) n;
 }
 
 static size_t
@@ -110,6 +113,8 @@ look_at_group(const char *root, char *line, const char *controller, LookFn look,
 		return;
 	*path++ = '\0';
 	path[strcspn(path, "\n")] = '\0';
+	if (strncmp(path, "/..", 3) == 0) /* outside of this namespace: its root, to be careful */
+		*path = '\0';
 
 	bool is_v2 = *++names == '\0';
 
