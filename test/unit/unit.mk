@@ -125,19 +125,19 @@ format:
 format-check:
 	clang-format --dry-run -Werror $(FORMATTED)
 
-# libFuzzer, each target for FUZZ_SECONDS; new finds stay under build/, corpora are not changed.
+# libFuzzer, each target for FUZZ_SECONDS, with -jN so many at a time; new finds stay under build/, corpora
+# are not changed.
 # FUZZ_SEED=N goes nearly the same ways each time in a fresh build directory, 0 goes new ones.
 fuzz:
 	@$(MAKE) -f test/unit/unit.mk CC=clang FLAVOUR=fuzz fuzz-run
-fuzz-run: $(FUZZERS:%=$(B)/fuzz_%)
-	@for f in $(FUZZERS); do \
-		mkdir -p $(B)/found/$$f $(B)/crash; \
-		echo "fuzz $$f: $(FUZZ_SECONDS) s"; \
-		$(B)/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -rss_limit_mb=2048 -timeout=10 \
-			-artifact_prefix=$(B)/crash/$$f- $(B)/found/$$f test/fuzz/corpus/$$f \
-			>$(B)/$$f.log 2>&1 || { tail -40 $(B)/$$f.log; echo "not ok - fuzz $$f"; exit 1; }; \
-		tail -1 $(B)/$$f.log; echo "ok - fuzz $$f found nothing in $(FUZZ_SECONDS) s"; \
-	done
+fuzz-run: $(FUZZERS:%=fuzz-run-%)
+$(FUZZERS:%=fuzz-run-%): fuzz-run-%: $(B)/fuzz_%
+	@mkdir -p $(B)/found/$* $(B)/crash; \
+	echo "fuzz $*: $(FUZZ_SECONDS) s"; \
+	$< -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -rss_limit_mb=2048 -timeout=10 \
+		-artifact_prefix=$(B)/crash/$*- $(B)/found/$* test/fuzz/corpus/$* \
+		>$(B)/$*.log 2>&1 || { tail -40 $(B)/$*.log; echo "not ok - fuzz $*"; exit 1; }; \
+	tail -1 $(B)/$*.log; echo "ok - fuzz $* found nothing in $(FUZZ_SECONDS) s"
 
 # The same corpora through gcc's ASan and UBSan, without libFuzzer.
 fuzz-replay:
