@@ -37,6 +37,16 @@ put(const char *name, const char *text)
 		exit(2);
 }
 
+/* A file of a group: name begins with the tree (v1) or the path (v2). */
+static void
+put_group(const char *name, const char *text)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", name);
+	put(path, text);
+}
+
 static void
 remove_root(void)
 {
@@ -71,22 +81,22 @@ test_v2(void)
 {
 	new_root("0::/system.slice/postgresql.service\n");
 	is_limited(64, 100 * GB, "v2: groups without files limit nothing");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/cpu.max", "max 100000\n");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/memory.max", "max\n");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/memory.high", "max\n");
+	put_group("system.slice/postgresql.service/cpu.max", "max 100000\n");
+	put_group("system.slice/postgresql.service/memory.max", "max\n");
+	put_group("system.slice/postgresql.service/memory.high", "max\n");
 	is_limited(64, 100 * GB, "nor does the word max");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/cpu.max", "250000 100000\n");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/memory.max", "8589934592\n");
+	put_group("system.slice/postgresql.service/cpu.max", "250000 100000\n");
+	put_group("system.slice/postgresql.service/memory.max", "8589934592\n");
 	is_limited(3, 8 * GB, "a quota and a limit do; half a processor counts as one");
-	put("/sys/fs/cgroup/system.slice/cpu.max", "200000 100000\n");
-	put("/sys/fs/cgroup/system.slice/memory.max", "4294967296\n");
+	put_group("system.slice/cpu.max", "200000 100000\n");
+	put_group("system.slice/memory.max", "4294967296\n");
 	is_limited(2, 4 * GB, "a smaller one of the group above counts");
-	put("/sys/fs/cgroup/system.slice/memory.max", "17179869184\n");
-	put("/sys/fs/cgroup/cpu.max", "6500000 100000\n");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/memory.high", "3221225472\n");
+	put_group("system.slice/memory.max", "17179869184\n");
+	put_group("cpu.max", "6500000 100000\n");
+	put_group("system.slice/postgresql.service/memory.high", "3221225472\n");
 	is_limited(2, 3 * GB, "larger ones don't, and memory.high is a limit");
-	put("/sys/fs/cgroup/other.slice/memory.max", "1048576\n");
-	put("/sys/fs/cgroup/system.slice/postgresql.service/child/memory.max", "1048576\n");
+	put_group("other.slice/memory.max", "1048576\n");
+	put_group("system.slice/postgresql.service/child/memory.max", "1048576\n");
 	is_limited(2, 3 * GB, "other groups are nothing to this process");
 }
 
@@ -94,15 +104,15 @@ static void
 test_v1(void)
 {
 	new_root("9:name=systemd:/\n4:memory:/pod/one\n3:cpuset:/other\n1:cpu,cpuacct:/pod\n0::/\n");
-	put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "-1\n");
-	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_period_us", "100000\n");
+	put_group("memory/memory.limit_in_bytes", "9223372036854771712\n");
+	put_group("cpu/pod/cpu.cfs_quota_us", "-1\n");
+	put_group("cpu/pod/cpu.cfs_period_us", "100000\n");
 	is_limited(64, 100 * GB, "v1: its numbers for no limit are none");
-	put("/sys/fs/cgroup/memory/pod/one/memory.limit_in_bytes", "2147483648\n");
-	put("/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us", "100001\n");
+	put_group("memory/pod/one/memory.limit_in_bytes", "2147483648\n");
+	put_group("cpu/pod/cpu.cfs_quota_us", "100001\n");
 	is_limited(2, 2 * GB, "each tree has its own");
-	put("/sys/fs/cgroup/cpu/other/cpu.cfs_quota_us", "1\n");
-	put("/sys/fs/cgroup/cpu/other/cpu.cfs_period_us", "1\n");
+	put_group("cpu/other/cpu.cfs_quota_us", "1\n");
+	put_group("cpu/other/cpu.cfs_period_us", "1\n");
 	is_limited(2, 2 * GB, "a tree whose name begins alike is another");
 }
 
@@ -111,12 +121,12 @@ static void
 test_container(void)
 {
 	new_root("4:memory:/docker/0123\n1:cpuacct,cpu:/docker/0123\n");
-	put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "2147483648\n");
-	put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "400000\n");
-	put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+	put_group("memory/memory.limit_in_bytes", "2147483648\n");
+	put_group("cpu/cpu.cfs_quota_us", "400000\n");
+	put_group("cpu/cpu.cfs_period_us", "100000\n");
 	is_limited(4, 2 * GB, "a container's own group is the root");
 	new_root("0::/../../../elsewhere\n");
-	put("/sys/fs/cgroup/memory.max", "2147483648\n");
+	put_group("memory.max", "2147483648\n");
 	put("/elsewhere/memory.max", "1048576\n");
 	is_limited(64, 2 * GB, "outside of its namespace a process counts the root that it sees");
 }
@@ -129,15 +139,15 @@ test_odd_files(void)
 	new_root("");
 	is_limited(64, 100 * GB, "no groups");
 	new_root("nonsense\n4:memory\n\n:\n::\n0::/a\n");
-	put("/sys/fs/cgroup/a/memory.max", "0\n");
-	put("/sys/fs/cgroup/a/cpu.max", "100000\n");
-	put("/sys/fs/cgroup/memory.max", "-5\n");
-	put("/sys/fs/cgroup/cpu.max", "0 0\n");
+	put_group("a/memory.max", "0\n");
+	put_group("a/cpu.max", "100000\n");
+	put_group("memory.max", "-5\n");
+	put_group("cpu.max", "0 0\n");
 	is_limited(64, 100 * GB, "lines and numbers that mean nothing");
 	memset(long_line, 'x', sizeof(long_line) - 1);
 	memcpy(long_line, "0::/", 4);
 	new_root(long_line);
-	put("/sys/fs/cgroup/memory.max", "2147483648\n");
+	put_group("memory.max", "2147483648\n");
 	is_limited(64, 100 * GB, "a name longer than a path can be");
 	remove_root();
 	is_limited(64, 100 * GB, "a system without the files");
