@@ -24,6 +24,7 @@
 
 #include <immintrin.h>
 
+#include "core/kernels/amx_ops.h"
 #include "core/kernels/bodies.h"
 #include "core/kernels/quant_layout.h"
 
@@ -63,17 +64,6 @@ typedef struct PkAmxChunk
 	PkI16 dots[PK_AMX_TOKENS][PK_AMX_BLOCKS];
 } PkAmxChunk;
 
-#define PK_AMX_ZERO(t) __asm__ volatile("tilezero %%tmm" #t : : : "memory")
-#define PK_AMX_LOAD(t, from, stride) \
-	__asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t : : "r"(from), "r"(stride) : "memory")
-#define PK_AMX_STORE(t, to, stride) \
-	__asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" : : "r"(to), "r"(stride) : "memory")
-#define PK_AMX_DOT(sum, acts, weights) \
-	__asm__ volatile("tdpbssd %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
-
-#define PK_AMX_DOT_UNSIGNED(sum, acts, weights) \
-	__asm__ volatile("tdpbsud %%tmm" #weights ", %%tmm" #acts ", %%tmm" #sum : : : "memory")
-
 /* What ldtilecfg reads. */
 typedef struct PkTileConfig
 {
@@ -87,18 +77,6 @@ pk_amx_shape(PkTileConfig *config, size_t tile, size_t n_rows, size_t row_bytes)
 {
 	config->n_rows[tile] = (uint8_t) n_rows;
 	config->row_bytes[tile] = (uint16_t) row_bytes;
-}
-
-PK_INLINE void
-pk_amx_configure(const PkTileConfig *config)
-{
-	__asm__ volatile("ldtilecfg %0" : : "m"(*config) : "memory");
-}
-
-PK_INLINE void
-pk_amx_release(void)
-{
-	__asm__ volatile("tilerelease" : : : "memory");
 }
 
 /* A group of q4 of one block as signed bytes: PK_Q4_GROUP * PK_LANES of them. */

@@ -40,7 +40,7 @@ configure(size_t n_rows, size_t group)
 	for (size_t i = 0; i < 8; i++)
 		pk_amx_shape(&config, i, i >= 6 ? row_bytes / PK_QUAD : n_rows,
 		             i == 4 || i == 5 ? row_bytes : PK_AMX_BYTES);
-	pk_amx_configure(&config);
+	PK_AMX_CONFIGURE(&config);
 }
 
 #define CHUNK(name, n, group, is_signed)                             \
@@ -254,7 +254,7 @@ multiply_panels(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 				multiply_panel(g, &range, b, &s, is_q8);
 		}
 	}
-	pk_amx_release();
+	PK_AMX_RELEASE();
 	return end;
 }
 

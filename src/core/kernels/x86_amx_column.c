@@ -44,7 +44,7 @@ configure(size_t n, size_t group)
 	pk_amx_shape(&config, 4, first, row_bytes);
 	pk_amx_shape(&config, 5, others, row_bytes);
 	pk_amx_shape(&config, 6, row_bytes / PK_QUAD, PK_AMX_BYTES);
-	pk_amx_configure(&config);
+	PK_AMX_CONFIGURE(&config);
 }
 
 /* What the tokens bring to the stretch of n_groups groups from j on. */
@@ -102,7 +102,7 @@ pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 		}
 		store_y(g, begin, y);
 	}
-	pk_amx_release();
+	PK_AMX_RELEASE();
 	return begin;
 }
 
