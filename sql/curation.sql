@@ -2,8 +2,8 @@
 SELECT polyko_apply_blocklist('아직 아무것도 막지 않는다');
 INSERT INTO polyko_blocklist VALUES
 	('바보', 'abuse', 'mask'), ('멍청이', 'abuse', 'mask'), ('보바', 'abuse', 'mask'),
-	('광고', 'spam', 'flag'), ('기밀', 'secret', 'drop'), ('쓰레기', 'abuse', 'mask'),
-	('대단해', 'test', 'drop'), ('훌륭', 'mood', 'flag');
+	('광고', 'spam', 'flag'), ('기밀', 'secret', 'drop'), ('외국', 'place', 'mask'),
+	('살면서', 'test', 'drop'), ('괜찮', 'mood', 'flag');
 INSERT INTO polyko_blocklist VALUES ('', 'empty', 'mask');
 INSERT INTO polyko_blocklist VALUES ('x', 'word', 'delete');
 SELECT polyko_apply_blocklist('이 바보야, 멍청이 같은 광고는 그만');

@@ -448,7 +448,8 @@ has_candidates(const PkpgBuild *build)
 	struct dirent *entry;
 	bool           is_found = false;
 
-	snprintf(ending, sizeof(ending), "-%s-%d.img", pk_quant_name(build->quant), PK_IMAGE_LAYOUT);
+	snprintf(ending, sizeof(ending), "-%s-%d.img", pk_quant_name(build->quant),
+	         PK_IMAGE_LAYOUT(build->quant));
 	if (dir == NULL)
 		return false;
 	while (!is_found && (entry = readdir(dir)) != NULL)

@@ -35,7 +35,7 @@ pkpg_image_path(const PkpgBuild *build, PkHash128 fingerprint, char *out)
 
 	pk_hash_to_hex(fingerprint, hex);
 	snprintf(out, MAXPGPATH, "%s/" PKPG_FILE_PREFIX "%s-%s-%d.img", build->image_dir, hex,
-	         pk_quant_name(build->quant), PK_IMAGE_LAYOUT);
+	         pk_quant_name(build->quant), PK_IMAGE_LAYOUT(build->quant));
 }
 
 void

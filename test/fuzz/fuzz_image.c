@@ -26,7 +26,7 @@ put_right(uint8_t *bytes, size_t size)
 	memcpy(&header, bytes, sizeof(header));
 	memcpy(header.magic, PK_IMAGE_MAGIC, sizeof(header.magic));
 	header.endian = PK_IMAGE_ENDIAN;
-	header.layout = PK_IMAGE_LAYOUT;
+	header.layout = PK_IMAGE_LAYOUT(header.quant);
 	header.size_bytes = size;
 	if (header.quant < PK_N_QUANT && header.tokenizer_size <= size &&
 	    pk_config_check(&header.config, NULL) == PK_OK &&

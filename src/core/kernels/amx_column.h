@@ -44,7 +44,7 @@ typedef struct PkAmxColumn
 PK_INLINE void
 pk_amx_column_ahead(const uint8_t *w, size_t first, size_t end)
 {
-#pragma GCC unroll 17
+#pragma GCC unroll 16
 	for (size_t i = first; i < end; i++)
 		__builtin_prefetch(w + PK_AMX_AHEAD + i * PK_AMX_BYTES, 0, 2);
 }
@@ -54,18 +54,23 @@ PK_TARGET_VNNI PK_INLINE void
 pk_amx_column_floats(const PkAmxColumn *c, const uint8_t *w, size_t j, size_t begin, size_t end,
                      bool is_q8, PkV16 *y)
 {
-	PkV16 w_scale = is_q8 ? (PkV16) _mm512_loadu_ps((const void *) w)
-	                      : (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256((const void *) w));
+	PkV16 w_scale = {0};
 
+	if (!is_q8)
+		w_scale = (PkV16) _mm512_cvtph_ps(_mm256_loadu_si256((const void *) w));
 #pragma GCC unroll 32
 	for (size_t t = begin; t < end; t++)
 	{
 		PkI16 dot = c->dots[t];
+		PkV16 scaled;
 
 		if (is_q8)
 			dot += (PkI16) _mm512_set1_epi32(c->meta[t].start[j]);
-		y[t] = (PkV16) _mm512_fmadd_ps((__m512) (__builtin_convertvector(dot, PkV16) * w_scale),
-		                               _mm512_set1_ps(c->meta[t].scale[j]), (__m512) y[t]);
+		scaled = __builtin_convertvector(dot, PkV16);
+		if (!is_q8)
+			scaled *= w_scale;
+		y[t] = (PkV16) _mm512_fmadd_ps((__m512) scaled, _mm512_set1_ps(c->meta[t].scale[j]),
+		                               (__m512) y[t]);
 	}
 }
 
@@ -105,7 +110,7 @@ pk_amx_column_q8(PkAmxColumn *c, size_t n)
 	memcpy(y, c->y, n * sizeof(y[0]));
 	for (size_t j = 0; j < c->n_groups; j++)
 	{
-		PK_AMX_LOAD(6, w + PK_Q8_SCALE_BYTES, w_stride);
+		PK_AMX_LOAD(6, w, w_stride);
 		PK_AMX_LOAD(4, q, q_stride);
 		PK_AMX_COLUMN_START(0);
 		PK_AMX_DOT_UNSIGNED(0, 4, 6);
@@ -115,10 +120,10 @@ pk_amx_column_q8(PkAmxColumn *c, size_t n)
 			PK_AMX_COLUMN_START(1);
 			PK_AMX_DOT_UNSIGNED(1, 5, 6);
 		}
-		pk_amx_column_ahead(w, 0, 17);
+		pk_amx_column_ahead(w, 0, 16);
 		if (j > 0)
 			pk_amx_column_floats(c, w - PK_Q8_GROUP_BYTES, j - 1, 0, n / 2, true, y);
-		PK_AMX_LOAD(6, w + PK_Q8_SCALE_BYTES + step, w_stride);
+		PK_AMX_LOAD(6, w + step, w_stride);
 		PK_AMX_LOAD(4, q + PK_AMX_BYTES, q_stride);
 		PK_AMX_DOT_UNSIGNED(0, 4, 6);
 		if (has_second)
@@ -126,7 +131,7 @@ pk_amx_column_q8(PkAmxColumn *c, size_t n)
 			PK_AMX_LOAD(5, other + PK_AMX_BYTES, q_stride);
 			PK_AMX_DOT_UNSIGNED(1, 5, 6);
 		}
-		pk_amx_column_ahead(w, 17, PK_Q8_GROUP_BYTES / PK_AMX_BYTES);
+		pk_amx_column_ahead(w, 16, PK_Q8_GROUP_BYTES / PK_AMX_BYTES);
 		if (j > 0)
 			pk_amx_column_floats(c, w - PK_Q8_GROUP_BYTES, j - 1, n / 2, n, true, y);
 		w += PK_Q8_GROUP_BYTES;

@@ -33,9 +33,9 @@
 #define PK_AMX_BLOCKS 2
 #define PK_AMX_TOKENS (2 * PK_AMX_ROWS)
 
-/* Bytes of a group of a block: float scale[16]; [quads][16 rows][4 inputs]. So q8 is packed. */
-#define PK_AMX_SCALE_BYTES (PK_LANES * 4)
-#define PK_AMX_GROUP_BYTES(group) (PK_AMX_SCALE_BYTES + PK_LANES * (group))
+/* Bytes of a group of a block: of q4 float scale[16], then [quads][16 rows][4 inputs]. */
+#define PK_AMX_SCALE_BYTES(group) ((group) == PK_Q4_GROUP ? PK_LANES * 4 : 0)
+#define PK_AMX_GROUP_BYTES(group) (PK_AMX_SCALE_BYTES(group) + PK_LANES * (group))
 
 /* Operands of a stretch of at most PK_LANES groups. */
 typedef struct PkAmxChunk
@@ -45,11 +45,12 @@ typedef struct PkAmxChunk
 	size_t        q_stride;
 	const float (*scale)[PK_LANES];   /* (n_tokens): of the activations of each group */
 	const int32_t (*start)[PK_LANES]; /* (n_tokens): minus offset times their sums; of packed q8 */
-	const uint8_t *w[PK_AMX_BLOCKS];  /* (n_groups): q8 as it is packed, q4 widened */
+	const uint8_t *w[PK_AMX_BLOCKS];  /* (n_groups): q8 as it is packed, or either widened */
 	float         *out;               /* y of the first token, each out_stride further */
 	size_t         out_stride;
-	bool           is_continued;        /* out holds what the stretches before gave */
-	PkV16          bias[PK_AMX_BLOCKS]; /* added at the end; -0 changes nothing */
+	bool           is_continued; /* out holds what the stretches before gave */
+	/* y * factor + bias leaves; 1 and -0 change nothing */
+	PkV16          factor[PK_AMX_BLOCKS], bias[PK_AMX_BLOCKS];
 	/*
 	 * Prefetched beside each group, and moved on: lines of each block of the next stretch, and the
 	 * two lines where y of some tokens goes.
@@ -124,9 +125,10 @@ pk_amx_begin(PkAmxChunk *c, size_t n)
 			memcpy(c->y[t], c->out + t * c->out_stride, sizeof(c->y[0]));
 }
 
-/* y of a token with both blocks after group j, whose scales of the weights are w_scale. */
+/* y of a token with both blocks after group j, whose scales of the weights, of q4, are w_scale. */
 PK_TARGET_VNNI PK_INLINE void
-pk_amx_add(const PkAmxChunk *c, size_t t, size_t j, bool is_signed, const PkV16 *w_scale, PkV16 *y)
+pk_amx_add(const PkAmxChunk *c, size_t t, size_t j, size_t group, bool is_signed,
+           const PkV16 *w_scale, PkV16 *y)
 {
 	__m512 q_scale = _mm512_set1_ps(c->scale[t][j]);
 	PkI16  start = {0};
@@ -137,8 +139,10 @@ pk_amx_add(const PkAmxChunk *c, size_t t, size_t j, bool is_signed, const PkV16 
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 	{
 		PkI16 dot = is_signed ? c->dots[t][b] : c->dots[t][b] + start;
-		PkV16 scaled = __builtin_convertvector(dot, PkV16) * w_scale[b];
+		PkV16 scaled = __builtin_convertvector(dot, PkV16);
 
+		if (group == PK_Q4_GROUP)
+			scaled *= w_scale[b];
 		y[b] = (PkV16) _mm512_fmadd_ps((__m512) scaled, q_scale, (__m512) c->y[t][b]);
 	}
 }
@@ -155,31 +159,34 @@ pk_amx_weight_scales(const PkAmxChunk *c, size_t j, size_t group, PkV16 *out)
 PK_TARGET_VNNI PK_INLINE void
 pk_amx_floats(PkAmxChunk *c, size_t j, size_t group, bool is_signed, size_t begin, size_t end)
 {
-	PkV16 w_scale[PK_AMX_BLOCKS];
+	PkV16 w_scale[PK_AMX_BLOCKS] = {0};
 
-	pk_amx_weight_scales(c, j, group, w_scale);
+	if (group == PK_Q4_GROUP)
+		pk_amx_weight_scales(c, j, group, w_scale);
 #pragma GCC unroll 8
 	for (size_t t = begin; t < end; t++)
-		pk_amx_add(c, t, j, is_signed, w_scale, c->y[t]);
+		pk_amx_add(c, t, j, group, is_signed, w_scale, c->y[t]);
 }
 
 /* That of the last group, for all n tokens: y leaves. */
 PK_TARGET_VNNI PK_INLINE void
 pk_amx_end(PkAmxChunk *c, size_t group, bool is_signed, size_t n)
 {
-	PkV16  w_scale[PK_AMX_BLOCKS];
+	PkV16  w_scale[PK_AMX_BLOCKS] = {0};
 	float *out = c->out;
 
-	pk_amx_weight_scales(c, c->n_groups - 1, group, w_scale);
+	if (group == PK_Q4_GROUP)
+		pk_amx_weight_scales(c, c->n_groups - 1, group, w_scale);
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
 	{
 		PkV16 y[PK_AMX_BLOCKS];
 
-		pk_amx_add(c, t, c->n_groups - 1, is_signed, w_scale, y);
+		pk_amx_add(c, t, c->n_groups - 1, group, is_signed, w_scale, y);
 #pragma GCC unroll 2
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-			y[b] += c->bias[b];
+			y[b] =
+				(PkV16) _mm512_fmadd_ps((__m512) y[b], (__m512) c->factor[b], (__m512) c->bias[b]);
 		memcpy(out, y, sizeof(y));
 		out += c->out_stride;
 	}
@@ -197,7 +204,8 @@ pk_amx_chunk(PkAmxChunk *c, size_t n, size_t group, bool is_signed)
 	const bool     has_second = n > PK_AMX_ROWS;   /* half of the tokens */
 	const size_t   w_stride = PK_AMX_BYTES, q_stride = c->q_stride;
 	const size_t   dots_stride = sizeof(c->dots[0]), step = PK_AMX_BYTES * PK_AMX_ROWS;
-	const uint8_t *first = c->w[0] + PK_AMX_SCALE_BYTES, *second = c->w[1] + PK_AMX_SCALE_BYTES;
+	const uint8_t *first = c->w[0] + PK_AMX_SCALE_BYTES(group);
+	const uint8_t *second = c->w[1] + PK_AMX_SCALE_BYTES(group);
 	const int8_t  *q = c->q;
 
 #define DOT(sum, acts, weights)                      \

@@ -22,24 +22,37 @@
  */
 typedef PkI16 (*PkQuadFn)(PkI16 sum, const uint8_t *quad, const int8_t *acts);
 
+PK_INLINE size_t
+pk_rows_of_block(const PkGemm *g, size_t row)
+{
+	return g->w->n_rows - row < PK_LANES ? g->w->n_rows - row : PK_LANES;
+}
+
+/* What is added to y of a block in the end: without a bias -0, which changes no bits. */
+PK_INLINE PkV16
+pk_bias_of_block(const PkGemm *g, size_t row)
+{
+	size_t n = pk_rows_of_block(g, row);
+
+	if (g->bias == NULL)
+		return pk_v_all(-0.0f);
+	return n < PK_LANES ? pk_v_load_n(g->bias + row, n, 0.0f) : pk_v_load(g->bias + row);
+}
+
 PK_INLINE void
 pk_store_rows(const PkGemm *g, size_t t, size_t row, PkV16 y)
 {
-	size_t n = g->w->n_rows - row < PK_LANES ? g->w->n_rows - row : PK_LANES;
+	size_t n = pk_rows_of_block(g, row);
 	float *out = g->y + t * g->y_stride + row;
 
 	if (n < PK_LANES)
 	{
 		float rest[PK_LANES];
 
-		if (g->bias != NULL)
-			y = y + pk_v_load_n(g->bias + row, n, 0.0f);
 		pk_v_store(rest, y);
 		memcpy(out, rest, n * sizeof(float));
 		return;
 	}
-	if (g->bias != NULL)
-		y = y + pk_v_load(g->bias + row);
 	pk_v_store(out, y);
 }
 
@@ -49,20 +62,19 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
                 PkQuadFn quad, bool has_offset, PkMulAddFn mul_add)
 {
 	const PkActs *acts = g->acts;
-	PkV16         y[PK_TILE_TOKENS];
+	PkV16         y[PK_TILE_TOKENS], bias = pk_bias_of_block(g, row), w_scale;
 
+	memcpy(&w_scale, block, sizeof(w_scale));
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
 		y[t] = pk_v_all(0.0f);
 	for (size_t j = 0; j < acts->n_groups; j++)
 	{
-		const uint8_t *group = block + j * PK_Q8_GROUP_BYTES;
+		const uint8_t *group = block + PK_Q8_SCALE_BYTES + j * PK_Q8_GROUP_BYTES;
 		const int8_t  *q = acts->q + t0 * acts->q_stride + j * PK_Q8_GROUP;
 		size_t         at = t0 * acts->n_groups + j;
-		PkV16          w_scale;
 		PkI16          dot[PK_TILE_TOKENS];
 
-		memcpy(&w_scale, group, sizeof(w_scale));
 		__builtin_prefetch(group + 4 * PK_Q8_GROUP_BYTES);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
@@ -71,16 +83,16 @@ pk_body_q8_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 		for (size_t i = 0; i < PK_Q8_GROUP / PK_QUAD; i++)
 #pragma GCC unroll 8
 			for (size_t t = 0; t < n; t++)
-				dot[t] = quad(dot[t], group + PK_Q8_SCALE_BYTES + i * PK_LANES * PK_QUAD,
+				dot[t] = quad(dot[t], group + i * PK_LANES * PK_QUAD,
 				              q + t * acts->q_stride + i * PK_QUAD);
 #pragma GCC unroll 8
 		for (size_t t = 0; t < n; t++)
-			y[t] = mul_add(__builtin_convertvector(dot[t], PkV16) * w_scale,
+			y[t] = mul_add(__builtin_convertvector(dot[t], PkV16),
 			               pk_v_all(acts->scale[at + t * acts->n_groups]), y[t]);
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
-		pk_store_rows(g, t0 + t, row, y[t]);
+		pk_store_rows(g, t0 + t, row, mul_add(y[t], w_scale, bias));
 }
 
 /* The same for q4; load16 reads the half scales, nibbles are widened to bytes. */
@@ -91,7 +103,7 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 {
 	typedef uint8_t Bytes __attribute__((vector_size(64)));
 	const PkActs   *acts = g->acts;
-	PkV16           y[PK_TILE_TOKENS];
+	PkV16           y[PK_TILE_TOKENS], bias = pk_bias_of_block(g, row);
 
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
@@ -137,7 +149,7 @@ pk_body_q4_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, si
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
-		pk_store_rows(g, t0 + t, row, y[t]);
+		pk_store_rows(g, t0 + t, row, y[t] + bias);
 }
 
 /* f16: products are fused with the sums. */
@@ -147,7 +159,7 @@ pk_body_f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, s
 {
 	const PkActs *acts = g->acts;
 	const float  *x = acts->x + t0 * acts->x_stride;
-	PkV16         y[PK_TILE_TOKENS];
+	PkV16         y[PK_TILE_TOKENS], bias = pk_bias_of_block(g, row);
 
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
@@ -162,7 +174,7 @@ pk_body_f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, s
 	}
 #pragma GCC unroll 8
 	for (size_t t = 0; t < n; t++)
-		pk_store_rows(g, t0 + t, row, y[t]);
+		pk_store_rows(g, t0 + t, row, y[t] + bias);
 }
 
 /*

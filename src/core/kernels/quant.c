@@ -82,7 +82,8 @@ block_size(PkQuant quant, size_t n_cols, size_t *size_bytes)
 	switch (quant)
 	{
 		case PK_QUANT_Q8:
-			return pk_size_mul(n_groups, PK_Q8_GROUP_BYTES, size_bytes);
+			return pk_size_mul(n_groups, PK_Q8_GROUP_BYTES, size_bytes) &&
+			       pk_size_add(*size_bytes, PK_Q8_SCALE_BYTES, size_bytes);
 		case PK_QUANT_Q4:
 			return pk_size_mul(n_groups, PK_Q4_GROUP_BYTES, size_bytes);
 		case PK_QUANT_F16:
@@ -159,32 +160,26 @@ find_bad(PkQuant quant, size_t n_cols, size_t n, const float *rows, size_t *bad_
 static size_t
 q8_offset(size_t lane, size_t k)
 {
-	return k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES + PK_Q8_SCALE_BYTES +
-	       k % PK_Q8_GROUP / PK_QUAD * (PK_LANES * PK_QUAD) + lane * PK_QUAD + k % PK_QUAD;
+	return PK_Q8_SCALE_BYTES + k / PK_QUAD * (PK_LANES * PK_QUAD) + lane * PK_QUAD + k % PK_QUAD;
 }
 
 static void
 pack_q8_row(uint8_t *block, size_t lane, const float *row, size_t n_cols)
 {
-	for (size_t k0 = 0; k0 < n_cols; k0 += PK_Q8_GROUP)
+	float most = 0;
+
+	for (size_t k = 0; k < n_cols; k++)
+		most = fabsf(row[k]) > most ? fabsf(row[k]) : most;
+
+	float scale = most / 127.0f;
+
+	memcpy(block + lane * sizeof(scale), &scale, sizeof(scale));
+	for (size_t k = 0; k < pk_round_up(n_cols, PK_Q8_GROUP); k++)
 	{
-		size_t n = n_cols - k0 < PK_Q8_GROUP ? n_cols - k0 : PK_Q8_GROUP;
-		float  most = 0;
+		float level = k < n_cols && scale > 0 ? nearbyintf(row[k] / scale) : 0;
 
-		for (size_t i = 0; i < n; i++)
-			most = fabsf(row[k0 + i]) > most ? fabsf(row[k0 + i]) : most;
-
-		float scale = most / 127.0f;
-
-		memcpy(block + k0 / PK_Q8_GROUP * PK_Q8_GROUP_BYTES + lane * sizeof(float), &scale,
-		       sizeof(scale));
-		for (size_t i = 0; i < PK_Q8_GROUP; i++)
-		{
-			float level = i < n && scale > 0 ? nearbyintf(row[k0 + i] / scale) : 0;
-
-			level = level > 127 ? 127 : level < -127 ? -127 : level;
-			block[q8_offset(lane, k0 + i)] = (uint8_t) ((int) level + PK_Q8_OFFSET);
-		}
+		level = level > 127 ? 127 : level < -127 ? -127 : level;
+		block[q8_offset(lane, k)] = (uint8_t) ((int) level + PK_Q8_OFFSET);
 	}
 }
 
@@ -387,13 +382,10 @@ pad_lane(PkQuant quant, uint8_t *block, size_t lane, size_t n_cols)
 		else
 			memcpy(block + (lane * n_cols + k) * sizeof(zero), &zero, sizeof(zero));
 	}
-	for (size_t g = 0; g < n_groups; g++)
-	{
-		if (quant == PK_QUANT_Q8)
-			memcpy(block + g * PK_Q8_GROUP_BYTES + lane * sizeof(zero), &zero, sizeof(zero));
-		else if (quant == PK_QUANT_Q4)
-			memcpy(block + g * PK_Q4_GROUP_BYTES + lane * sizeof(half), &half, sizeof(half));
-	}
+	if (quant == PK_QUANT_Q8)
+		memcpy(block + lane * sizeof(zero), &zero, sizeof(zero));
+	for (size_t g = 0; quant == PK_QUANT_Q4 && g < n_groups; g++)
+		memcpy(block + g * PK_Q4_GROUP_BYTES + lane * sizeof(half), &half, sizeof(half));
 }
 
 PkMatrix
@@ -434,10 +426,9 @@ pk_matrix_unpack_row(const PkMatrix *w, size_t row, float *out)
 static float
 q8_item(const uint8_t *block, size_t lane, size_t k)
 {
-	const uint8_t *group = block + k / PK_Q8_GROUP * PK_Q8_GROUP_BYTES;
-	float          scale;
+	float scale;
 
-	memcpy(&scale, group + lane * sizeof(scale), sizeof(scale));
+	memcpy(&scale, block + lane * sizeof(scale), sizeof(scale));
 	return scale * (float) (block[q8_offset(lane, k)] - PK_Q8_OFFSET);
 }
 

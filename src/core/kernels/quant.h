@@ -11,7 +11,7 @@ typedef enum PkQuant
 {
 	PK_QUANT_F32 = 0, /* rows of float as in the checkpoint; products through OpenBLAS */
 	PK_QUANT_F16 = 1,
-	PK_QUANT_Q8 = 2, /* int8, one scale per 128 along K */
+	PK_QUANT_Q8 = 2, /* int8, one scale a row */
 	PK_QUANT_Q4 = 3, /* 4 bits, one scale per 32 along K */
 	PK_N_QUANT
 } PkQuant;
@@ -22,7 +22,10 @@ bool        pk_quant_from_name(const char *name, PkQuant *out);
 /* Packed weights come in blocks of this many output rows, the lanes of every kernel. */
 #define PK_LANES 16
 
-/* Inputs of one scale: 128 for q8, 32 for q4, 1 for the float formats. */
+/*
+ * Inputs whose products are added as integers, and which share a scale of the activations: 128 for
+ * q8, 32 for q4, 1 for the float formats.
+ */
 size_t pk_quant_group(PkQuant quant);
 
 /*

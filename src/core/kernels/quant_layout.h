@@ -3,10 +3,11 @@
  *    Where things lie in a packed block of PK_LANES rows; quant.c writes it, the gemm bodies read
  * it.
  *
- *    q8   per group of 128 inputs: float scale[16]; uint8 [32 quads][16 rows][4 inputs], w + 128
+ *    q8   float scale[16]; uint8 [quads][16 rows][4 inputs], w + 128, in groups of 32 quads
  *    q4   per group of 32 inputs: half scale[16]; 4 pieces of 64 bytes; byte i of piece p holds
- * item i of quad 2p in its low nibble and of quad 2p + 1 in its high one, each w + 8 f16  half
- * [K][16 rows] f32  float [16 rows][K]: the whole matrix is row-major
+ *         item i of quad 2p in its low nibble and of quad 2p + 1 in its high one, each w + 8
+ *    f16  half [K][16 rows]
+ *    f32  float [16 rows][K]: the whole matrix is row-major
  *
  * Weights are stored with an offset because vpdpbusd multiplies unsigned by signed; the offset is
  * taken back with the sum of the activations, which PkActs carries.
@@ -21,7 +22,8 @@
 #define PK_Q8_GROUP 128
 #define PK_Q8_OFFSET 128
 #define PK_Q8_SCALE_BYTES (PK_LANES * 4)
-#define PK_Q8_GROUP_BYTES (PK_Q8_SCALE_BYTES + PK_Q8_GROUP * PK_LANES)
+#define PK_Q8_GROUP_BYTES (PK_Q8_GROUP * PK_LANES)
+#define PK_Q8_BLOCK_BYTES(n_groups) (PK_Q8_SCALE_BYTES + (n_groups) *PK_Q8_GROUP_BYTES)
 
 #define PK_Q4_GROUP 32
 #define PK_Q4_OFFSET 8

@@ -27,7 +27,7 @@ typedef struct PkPair
 	size_t       from_stride;
 	float       *to; /* y after it */
 	size_t       to_stride;
-	const float *bias; /* 32 floats, added in the end */
+	const float *scale, *bias; /* 32 floats each: y * scale + bias leaves */
 } PkPair;
 
 /* One activation quad with 2 vectors of weights. */
@@ -56,32 +56,32 @@ typedef struct PkPair
 
 #define PK_PAIR_STARTS(t, r0, r1, y0, y1) PK_START(t, "256", r0) PK_START(t, "256", r1)
 
-/* y of a token from memory at left, and back with the bias in zmm0 and zmm1. */
+/* y of a token from memory at left, and back, scaled by zmm2 and zmm3, with zmm0 and zmm1 added. */
 #define PK_PAIR_LOADS(t, r0, r1, y0, y1)   \
 	"vmovups (%[left]), %%zmm" y0 "\n\t"   \
 	"vmovups 64(%[left]), %%zmm" y1 "\n\t" \
 	"add %[from_stride], %[left]\n\t"
 #define PK_PAIR_STORES(t, r0, r1, y0, y1)         \
-	"vaddps %%zmm0, %%zmm" y0 ", %%zmm" y0 "\n\t" \
-	"vaddps %%zmm1, %%zmm" y1 ", %%zmm" y1 "\n\t" \
+	"vfmadd213ps %%zmm0, %%zmm2, %%zmm" y0 "\n\t" \
+	"vfmadd213ps %%zmm1, %%zmm3, %%zmm" y1 "\n\t" \
 	"vmovups %%zmm" y0 ", (%[left])\n\t"          \
 	"vmovups %%zmm" y1 ", 64(%[left])\n\t"        \
 	"add %[to_stride], %[left]\n\t"
 
-/* The sums of a group to y, then the start of the next; zmm0 and zmm1 hold the weights' scales. */
-#define PK_PAIR_FLOAT(t, b, r, y)                   \
-	"vcvtdq2ps %%zmm" r ", %%zmm" r "\n\t"          \
-	"vmulps %%zmm" b ", %%zmm" r ", %%zmm" r "\n\t" \
-	"vfmadd231ps %%zmm4, %%zmm" r ", %%zmm" y "\n\t" PK_START(t, "260", r)
-#define PK_PAIR_FLOATS(t, r0, r1, y0, y1)                                       \
-	"vbroadcastss 512*" t "(%[meta]), %%zmm4\n\t" PK_PAIR_FLOAT(t, "0", r0, y0) \
-		PK_PAIR_FLOAT(t, "1", r1, y1)
+/* The sums of a group to y, then the start of the next. */
+#define PK_PAIR_FLOAT(to_float, t, b, r, y) \
+	to_float(b, r) "vfmadd231ps %%zmm4, %%zmm" r ", %%zmm" y "\n\t" PK_START(t, "260", r)
+#define PK_PAIR_FLOATS(to_float, t, r0, r1, y0, y1)                                       \
+	"vbroadcastss 512*" t "(%[meta]), %%zmm4\n\t" PK_PAIR_FLOAT(to_float, t, "0", r0, y0) \
+		PK_PAIR_FLOAT(to_float, t, "1", r1, y1)
+#define PK_PAIR_FLOATS_Q8(t, r0, r1, y0, y1) PK_PAIR_FLOATS(PK_TO_FLOAT_Q8, t, r0, r1, y0, y1)
+#define PK_PAIR_FLOATS_Q4(t, r0, r1, y0, y1) PK_PAIR_FLOATS(PK_TO_FLOAT_Q4, t, r0, r1, y0, y1)
 
 /* A line beside the products, for the L2 cache. */
 #define PK_PAIR_NEXT(at) "prefetcht1 " at "(%[next])\n\t"
 
-/* A group of q8: 16 float scales, 32 quads. */
-#define PK_PAIR_QUAD_Q8(i, dots) PK_OF_PAIR("vmovdqu64", "64+64*" i) dots(i)
+/* A group of q8: 32 quads. */
+#define PK_PAIR_QUAD_Q8(i, dots) PK_OF_PAIR("vmovdqu64", "64*" i) dots(i)
 /* clang-format off */
 #define PK_PAIR_GROUP_Q8(dots)                                                       \
 	"mov $8, %k[left]\n"                                                                    \
@@ -92,11 +92,7 @@ typedef struct PkPair
 	"add $128, %[next]\n\t"                                                                 \
 	"add $16, %[q]\n\t"                                                                     \
 	"dec %k[left]\n\t"                                                                      \
-	"jnz 2b\n\t"                                                                            \
-	PK_OF_PAIR("vmovups", "-2048")                                                          \
-	PK_PAIR_NEXT("0")                                                                                \
-	"add $64, %[w]\n\t"                                                                     \
-	"add $64, %[next]\n\t"
+	"jnz 2b\n\t"
 /* clang-format on */
 
 /* A group of q4: 16 half scales, 4 pieces of two quads. */
@@ -116,7 +112,7 @@ typedef struct PkPair
 	"add $288, %[w]\n\t"                                                                    \
 	"add $32, %[q]\n\t"
 
-#define PK_PAIR_FUNCTION(name, n, group)                                                       \
+#define PK_PAIR_FUNCTION(name, n, format)                                                      \
 	PK_TARGET_VNNI PK_INLINE const uint8_t *name##n(const PkPair *pair)                        \
 	{                                                                                          \
 		const uint8_t     *w = pair->tile.w;                                                   \
@@ -130,14 +126,17 @@ typedef struct PkPair
 		                 "mov %[from], %[left]\n\t"                                            \
 		                 PK_PAIR_ALL_##n(PK_PAIR_LOADS) PK_PAIR_ALL_##n(PK_PAIR_STARTS)        \
 		                 "1:\n\t"                                                              \
-		                 group(PK_PAIR_DOTS_##n)                                               \
-		                 PK_PAIR_ALL_##n(PK_PAIR_FLOATS)                                       \
+		                 PK_PAIR_GROUP_##format(PK_PAIR_DOTS_##n)                              \
+		                 PK_PAIR_ALL_##n(PK_PAIR_FLOATS_##format)                              \
 		                 "add $4, %[meta]\n\t"                                                 \
 		                 "decq %[n_groups]\n\t"                                                \
 		                 "jnz 1b\n\t"                                                          \
 		                 "mov %[bias], %[left]\n\t"                                            \
 		                 "vmovups (%[left]), %%zmm0\n\t"                                       \
 		                 "vmovups 64(%[left]), %%zmm1\n\t"                                     \
+		                 "mov %[scale], %[left]\n\t"                                           \
+		                 "vmovups (%[left]), %%zmm2\n\t"                                       \
+		                 "vmovups 64(%[left]), %%zmm3\n\t"                                     \
 		                 "mov %[to], %[left]\n\t"                                              \
 		                 PK_PAIR_ALL_##n(PK_PAIR_STORES)                                       \
 		                 : [w] "+r"(w), [q] "+r"(q), [meta] "+r"(meta), [next] "+r"(next),     \
@@ -146,16 +145,16 @@ typedef struct PkPair
 		                   [qs3] "r"(3 * pair->tile.q_stride), [qs5] "r"(5 * pair->tile.q_stride), \
 		                   [from] "m"(pair->from), [from_stride] "m"(pair->from_stride),       \
 		                   [to] "m"(pair->to), [to_stride] "m"(pair->to_stride),               \
-		                   [bias] "m"(pair->bias)                                              \
+		                   [scale] "m"(pair->scale), [bias] "m"(pair->bias)                    \
 		                 : "cc", "memory", PK_CLOBBERED_ZMM);                                  \
 		return next;                                                                           \
 	}
 /* clang-format on */
 
 /* Each gives what to prefetch beside the other two blocks of the tile. */
-#define PK_PAIR_FUNCTIONS(name, group) \
-	PK_PAIR_FUNCTION(name, 4, group)   \
-	PK_PAIR_FUNCTION(name, 5, group)   \
-	PK_PAIR_FUNCTION(name, 6, group)
+#define PK_PAIR_FUNCTIONS(name, format) \
+	PK_PAIR_FUNCTION(name, 4, format)   \
+	PK_PAIR_FUNCTION(name, 5, format)   \
+	PK_PAIR_FUNCTION(name, 6, format)
 
 #endif

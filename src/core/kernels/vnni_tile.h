@@ -5,9 +5,9 @@
  * 24 sums in zmm8 to zmm31, 4 vectors of weights in zmm0 to zmm3, the activations of a token
  * broadcast in zmm4 (in the float part its scale), so a quad costs 10 loads for 24 products. As
  * intrinsics gcc 12 spills and copies the sums. After a group the sums become floats where they
- * are, are scaled and added to y in memory: the same operations in the same order as the tiles of
- * gemm.h. A sum starts its next group at once, so that these few float operations run beside the
- * next products.
+ * are, are scaled (of q4 by the weights, too) and added to y in memory: the same operations in the
+ * same order as the tiles of gemm.h. A sum starts its next group at once, so that these few float
+ * operations run beside the next products.
  *
  * q4 is widened in registers: a piece is masked for its even quad, shifted and masked for its odd
  * one. The masks and shifts run where products don't.
@@ -108,15 +108,20 @@ typedef struct PkTile
 #define PK_STARTS(t, r0, r1, r2, r3) \
 	PK_START(t, "256", r0) PK_START(t, "256", r1) PK_START(t, "256", r2) PK_START(t, "256", r3)
 
-/* The sums of a group to y, then the start of the next; zmm0 to zmm3 hold the weights' scales. */
-#define PK_FLOAT(t, b, r)                                          \
-	"vcvtdq2ps %%zmm" r ", %%zmm" r "\n\t"                         \
-	"vmulps %%zmm" b ", %%zmm" r ", %%zmm" r "\n\t"                \
-	"vfmadd213ps 64*(4*" t "+" b ")(%[y]), %%zmm4, %%zmm" r "\n\t" \
-	"vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t" PK_START(t, "260", r)
-#define PK_FLOATS(t, r0, r1, r2, r3)                                                        \
-	"vbroadcastss 512*" t "(%[meta]), %%zmm4\n\t" PK_FLOAT(t, "0", r0) PK_FLOAT(t, "1", r1) \
-		PK_FLOAT(t, "2", r2) PK_FLOAT(t, "3", r3)
+/* A sum to a float, scaled by the weights of a q4 group (zmm0 to zmm3). */
+#define PK_TO_FLOAT_Q8(b, r) "vcvtdq2ps %%zmm" r ", %%zmm" r "\n\t"
+#define PK_TO_FLOAT_Q4(b, r) PK_TO_FLOAT_Q8(b, r) "vmulps %%zmm" b ", %%zmm" r ", %%zmm" r "\n\t"
+
+/* The sums of a group to y, then the start of the next. */
+#define PK_FLOAT(to_float, t, b, r)                                               \
+	to_float(b, r) "vfmadd213ps 64*(4*" t "+" b ")(%[y]), %%zmm4, %%zmm" r "\n\t" \
+				   "vmovaps %%zmm" r ", 64*(4*" t "+" b ")(%[y])\n\t" PK_START(t, "260", r)
+#define PK_FLOATS(to_float, t, r0, r1, r2, r3)                                   \
+	"vbroadcastss 512*" t "(%[meta]), %%zmm4\n\t" PK_FLOAT(to_float, t, "0", r0) \
+		PK_FLOAT(to_float, t, "1", r1) PK_FLOAT(to_float, t, "2", r2)            \
+			PK_FLOAT(to_float, t, "3", r3)
+#define PK_FLOATS_Q8(t, r0, r1, r2, r3) PK_FLOATS(PK_TO_FLOAT_Q8, t, r0, r1, r2, r3)
+#define PK_FLOATS_Q4(t, r0, r1, r2, r3) PK_FLOATS(PK_TO_FLOAT_Q4, t, r0, r1, r2, r3)
 
 /*
  * What is prefetched beside the products of a quad, for the L2 cache. NEXT: a line or two of what
@@ -129,8 +134,8 @@ typedef struct PkTile
 	"prefetcht1 " at "(%[w])\n\tprefetcht1 " at "(%[w],%[ws])\n\tprefetcht1 " at \
 	"(%[w],%[ws],2)\n\tprefetcht1 " at "(%[w],%[ws3])\n\t"
 
-/* A group of q8: 16 float scales, 32 quads. */
-#define PK_QUAD_Q8(i, dots) PK_OF_BLOCKS("vmovdqu64", "64+64*" i) dots(i)
+/* A group of q8: 32 quads. */
+#define PK_QUAD_Q8(i, dots) PK_OF_BLOCKS("vmovdqu64", "64*" i) dots(i)
 /* clang-format off */
 #define PK_GROUP_Q8(dots, fetch)                                                            \
 	"mov $8, %k[left]\n"                                                                    \
@@ -141,11 +146,7 @@ typedef struct PkTile
 	"add $256, %[next]\n\t"                                                                 \
 	"add $16, %[q]\n\t"                                                                     \
 	"dec %k[left]\n\t"                                                                      \
-	"jnz 2b\n\t"                                                                            \
-	PK_OF_BLOCKS("vmovups", "-2048")                                                        \
-	fetch("0")                                                                              \
-	"add $64, %[w]\n\t"                                                                     \
-	"add $64, %[next]\n\t"
+	"jnz 2b\n\t"
 /* clang-format on */
 
 /* A group of q4: 16 half scales, 4 pieces of two quads. */
@@ -177,7 +178,7 @@ typedef struct PkTile
 		"zmm23", "zmm24", "zmm25", "zmm26", "zmm27", "zmm28", "zmm29", "zmm30", "zmm31"
 
 /* clang-format off */
-#define PK_TILE_FUNCTION(name, n, group, fetch)                                                \
+#define PK_TILE_FUNCTION(name, n, format, fetch)                                               \
 	PK_TARGET_VNNI PK_INLINE void name##n(const PkTile *tile)                                  \
 	{                                                                                          \
 		const uint8_t     *w = tile->w;                                                        \
@@ -190,8 +191,8 @@ typedef struct PkTile
 		                 "vpbroadcastd %k[left], %%zmm5\n\t"                                   \
 		                 PK_ALL_##n(PK_STARTS)                                                 \
 		                 "1:\n\t"                                                              \
-		                 group(PK_DOTS_##n, fetch)                                             \
-		                 PK_ALL_##n(PK_FLOATS)                                                 \
+		                 PK_GROUP_##format(PK_DOTS_##n, fetch)                                 \
+		                 PK_ALL_##n(PK_FLOATS_##format)                                        \
 		                 "add $4, %[meta]\n\t"                                                 \
 		                 "decq %[n_groups]\n\t"                                                \
 		                 "jnz 1b\n\t"                                                          \
@@ -205,12 +206,13 @@ typedef struct PkTile
 	}
 /* clang-format on */
 
-#define PK_TILE_FUNCTIONS(name, group, fetch) \
-	PK_TILE_FUNCTION(name, 1, group, fetch)   \
-	PK_TILE_FUNCTION(name, 2, group, fetch)   \
-	PK_TILE_FUNCTION(name, 3, group, fetch)   \
-	PK_TILE_FUNCTION(name, 4, group, fetch)   \
-	PK_TILE_FUNCTION(name, 5, group, fetch)   \
-	PK_TILE_FUNCTION(name, 6, group, fetch)
+/* format: Q8 or Q4. */
+#define PK_TILE_FUNCTIONS(name, format, fetch) \
+	PK_TILE_FUNCTION(name, 1, format, fetch)   \
+	PK_TILE_FUNCTION(name, 2, format, fetch)   \
+	PK_TILE_FUNCTION(name, 3, format, fetch)   \
+	PK_TILE_FUNCTION(name, 4, format, fetch)   \
+	PK_TILE_FUNCTION(name, 5, format, fetch)   \
+	PK_TILE_FUNCTION(name, 6, format, fetch)
 
 #endif

@@ -24,6 +24,7 @@
 /* Groups of a stretch: as many as a token's scales are loaded for. */
 #define STRETCH_GROUPS PK_LANES
 _Static_assert(PK_AMX_GROUP_BYTES(PK_Q8_GROUP) == PK_Q8_GROUP_BYTES, "tiles are loaded from it");
+_Static_assert(PK_AMX_GROUP_BYTES(PK_Q4_GROUP) <= PK_Q8_GROUP_BYTES, "q4 is widened in its place");
 /* As many tokens make it worth while to widen q8, which spares them the offset. */
 #define WIDEN_TOKENS 224
 /* Fewer tokens are as fast, or faster, with vnni, whose tiles are of 6 tokens. */
@@ -71,15 +72,9 @@ widen_q8(uint8_t *out, const uint8_t *group, size_t n_groups)
 {
 	const __m512i offset = _mm512_set1_epi8((char) PK_Q8_OFFSET);
 
-	for (size_t j = 0; j < n_groups; j++)
-	{
-		_mm512_store_si512(out, _mm512_loadu_si512(group));
 #pragma GCC unroll 8
-		for (size_t i = PK_Q8_SCALE_BYTES; i < PK_Q8_GROUP_BYTES; i += PK_AMX_BYTES)
-			_mm512_store_si512(out + i, _mm512_xor_si512(offset, _mm512_loadu_si512(group + i)));
-		group += PK_Q8_GROUP_BYTES;
-		out += PK_Q8_GROUP_BYTES;
-	}
+	for (size_t i = 0; i < n_groups * PK_Q8_GROUP_BYTES; i += PK_AMX_BYTES)
+		_mm512_store_si512(out + i, _mm512_xor_si512(offset, _mm512_loadu_si512(group + i)));
 }
 
 /* The same of q4. */
@@ -89,7 +84,7 @@ widen_q4(uint8_t *out, const uint8_t *group, size_t n_groups)
 	for (size_t j = 0; j < n_groups; j++)
 	{
 		_mm512_store_ps(out, _mm512_cvtph_ps(_mm256_loadu_si256((const void *) group)));
-		pk_amx_widen_q4(out + PK_AMX_SCALE_BYTES, group);
+		pk_amx_widen_q4(out + PK_AMX_SCALE_BYTES(PK_Q4_GROUP), group);
 		group += PK_Q4_GROUP_BYTES;
 		out += PK_AMX_GROUP_BYTES(PK_Q4_GROUP);
 	}
@@ -138,12 +133,11 @@ load_meta(const PkActs *acts, const Range *range, Scratch *s)
  * panel of the call the next groups of its first, if there are some.
  */
 PK_INLINE void
-point_ahead(const PkGemm *g, const Range *range, size_t block, size_t group_bytes, PkAmxChunk *c)
+point_ahead(const PkGemm *g, const Range *range, size_t block, size_t block_bytes,
+            size_t group_bytes, PkAmxChunk *c)
 {
-	size_t block_bytes = g->acts->n_groups * group_bytes;
 	size_t n_chunks = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
 	size_t n_lines = (group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT;
-
 	size_t j = range->j0;
 
 	block += PK_AMX_BLOCKS;
@@ -160,15 +154,24 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t group_byte
 		c->next[b] = (const uint8_t *) g->w->data + (block + b) * block_bytes + j * group_bytes;
 }
 
-/* The bias of a panel, after the last stretch. */
+/*
+ * What is done to y of a panel at the end of a stretch. Of the last one that is the bias and, of
+ * q8, the scales at the head of the blocks at data.
+ */
 TARGET PK_INLINE void
-load_bias(const PkGemm *g, const Range *range, size_t row, PkAmxChunk *c)
+load_ends(const PkGemm *g, const Range *range, size_t row, const uint8_t *data, size_t block_bytes,
+          bool is_q8, PkAmxChunk *c)
 {
-	bool has_bias = g->bias != NULL && range->j1 == g->acts->n_groups;
+	bool is_last = range->j1 == g->acts->n_groups;
+	bool has_bias = is_last && g->bias != NULL;
 
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
+	{
+		c->factor[b] = (PkV16) (is_last && is_q8 ? _mm512_loadu_ps(data + b * block_bytes)
+		                                         : _mm512_set1_ps(1.0f));
 		c->bias[b] = (PkV16) (has_bias ? _mm512_loadu_ps(g->bias + row + b * PK_LANES)
 		                               : _mm512_set1_ps(-0.0f));
+	}
 }
 
 /* A panel for the tokens of a range, chunk by chunk. */
@@ -204,21 +207,22 @@ TARGET PK_INLINE void
 multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bool is_q8)
 {
 	const size_t   group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
-	const size_t   block_bytes = g->acts->n_groups * group_bytes;
-	const uint8_t *w = (const uint8_t *) g->w->data + block * block_bytes + range->j0 * group_bytes;
+	const size_t   head_bytes = is_q8 ? PK_Q8_SCALE_BYTES : 0;
+	const size_t   block_bytes = head_bytes + g->acts->n_groups * group_bytes;
+	const uint8_t *data = (const uint8_t *) g->w->data + block * block_bytes;
 	PkAmxChunk    *c = &s->chunk;
 
 	c->n_groups = range->j1 - range->j0;
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 	{
-		c->w[b] = w + b * block_bytes;
+		c->w[b] = data + b * block_bytes + head_bytes + range->j0 * group_bytes;
 		if (!range->is_wide)
 			continue;
 		(is_q8 ? widen_q8 : widen_q4)(s->wide[b], c->w[b], c->n_groups);
 		c->w[b] = s->wide[b];
 	}
-	point_ahead(g, range, block, group_bytes, c);
-	load_bias(g, range, block * PK_LANES, c);
+	point_ahead(g, range, block, block_bytes, group_bytes, c);
+	load_ends(g, range, block * PK_LANES, data, block_bytes, is_q8, c);
 	c->q_stride = g->acts->q_stride;
 	c->out_stride = g->y_stride;
 	c->is_continued = range->j0 > 0;

@@ -58,15 +58,17 @@ load_meta(const PkActs *acts, size_t j, size_t n_groups, bool is_q8, PkTokenMeta
 			memcpy(meta[t].scale, acts->scale + t * acts->n_groups + j, n_groups * sizeof(float));
 }
 
+/* data: of the block, where q8 has its scales. */
 TARGET static void
-store_y(const PkGemm *g, size_t block, const PkV16 *y)
+store_y(const PkGemm *g, size_t block, const uint8_t *data, bool is_q8, const PkV16 *y)
 {
 	const size_t row = block * PK_LANES;
+	const __m512 factor = is_q8 ? _mm512_loadu_ps(data) : _mm512_set1_ps(1.0f);
+	const __m512 bias = g->bias != NULL ? _mm512_loadu_ps(g->bias + row) : _mm512_set1_ps(-0.0f);
 
 	for (size_t t = 0; t < g->acts->n_tokens; t++)
-		_mm512_storeu_ps(
-			g->y + t * g->y_stride + row,
-			(__m512) (g->bias != NULL ? y[t] + (PkV16) _mm512_loadu_ps(g->bias + row) : y[t]));
+		_mm512_storeu_ps(g->y + t * g->y_stride + row,
+		                 _mm512_fmadd_ps((__m512) y[t], factor, bias));
 }
 
 TARGET size_t
@@ -75,7 +77,8 @@ pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 	const PkActs  *acts = g->acts;
 	const size_t   group = is_q8 ? PK_Q8_GROUP : PK_Q4_GROUP;
 	const size_t   group_bytes = is_q8 ? PK_Q8_GROUP_BYTES : PK_Q4_GROUP_BYTES;
-	const size_t   n_groups = acts->n_groups, block_bytes = n_groups * group_bytes;
+	const size_t   head_bytes = is_q8 ? PK_Q8_SCALE_BYTES : 0;
+	const size_t   n_groups = acts->n_groups, block_bytes = head_bytes + n_groups * group_bytes;
 	const size_t   i_step = (acts->n_tokens - 1) / STEP_TOKENS;
 	const ColumnFn multiply = (is_q8 ? columns_q8 : columns_q4)[i_step];
 	PkTokenMeta    meta[PK_AMX_TOKENS];
@@ -89,6 +92,8 @@ pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 	configure(acts->n_tokens, group);
 	for (; begin < end && (begin + 1) * PK_LANES <= g->w->n_rows; begin++)
 	{
+		const uint8_t *data = (const uint8_t *) g->w->data + begin * block_bytes;
+
 		memset(y, 0, sizeof(y));
 		for (size_t j = 0; j < n_groups; j += c.n_groups)
 		{
@@ -96,11 +101,11 @@ pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 			if (j != loaded)
 				load_meta(acts, j, c.n_groups, is_q8, meta);
 			loaded = j;
-			c.w = (const uint8_t *) g->w->data + begin * block_bytes + j * group_bytes;
+			c.w = data + head_bytes + j * group_bytes;
 			c.q = acts->q + j * group;
 			multiply(&c);
 		}
-		store_y(g, begin, y);
+		store_y(g, begin, data, is_q8, y);
 	}
 	PK_AMX_RELEASE();
 	return begin;

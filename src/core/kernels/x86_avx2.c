@@ -129,7 +129,7 @@ quad(PkI16 sum, const uint8_t *w, const int8_t *acts)
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q8_GROUP_BYTES, TILE_Q8, TOKENS);
+	PK_GEMM_LOOP(g, begin, end, PK_Q8_BLOCK_BYTES(g->acts->n_groups), TILE_Q8, TOKENS);
 }
 
 TARGET static void
@@ -173,7 +173,7 @@ f16_tile(const PkGemm *g, const uint8_t *block, size_t row, size_t t0, size_t n)
 		PkV16 sum;
 
 		memcpy(&sum, y[t], sizeof(sum));
-		pk_store_rows(g, t0 + t, row, sum);
+		pk_store_rows(g, t0 + t, row, sum + pk_bias_of_block(g, row));
 	}
 }
 

@@ -62,9 +62,21 @@ typedef struct Panel
 	size_t         first_group, n_groups;
 	size_t         group; /* inputs */
 	int32_t        offset;
-	bool           is_last; /* of the panel: the bias is added */
+	bool           is_last; /* of the panel */
 	const uint8_t *next;    /* where the next stretch begins, or data */
+	/* y * scale + bias leaves: of the last stretch those of q8 and g, else 1 and -0 */
+	float          scale[PK_TILE_BLOCKS * PK_LANES], bias[PK_TILE_BLOCKS * PK_LANES];
 } Panel;
+
+/* What the formats differ in. */
+typedef struct Format
+{
+	size_t head_bytes, group_bytes; /* of a block, where q8 has its scales, and of a group */
+	size_t stretch;                 /* most groups of one */
+} Format;
+
+static const Format format_q8 = {PK_Q8_SCALE_BYTES, PK_Q8_GROUP_BYTES, PK_STRETCH_GROUPS_Q8};
+static const Format format_q4 = {0, PK_Q4_GROUP_BYTES, PK_STRETCH_GROUPS_Q4};
 
 /* What a tile prefetches: a block of the next stretch, and the one stride bytes behind it. */
 typedef struct Next
@@ -81,11 +93,6 @@ typedef struct TileFns
 	TileFn alone[PK_PANEL_TOKENS], several[PK_PANEL_TOKENS], many[PK_PANEL_TOKENS];
 	size_t n_many; /* so many tiles are many, at least 4 */
 } TileFns;
-
-/* Added to y they leave its bits, which zeros don't where y is -0. */
-#define MINUS_ZEROS -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f
-static const float minus_zeros[PK_PAIR_BLOCKS * PK_LANES] = {MINUS_ZEROS, MINUS_ZEROS, MINUS_ZEROS,
-                                                             MINUS_ZEROS};
 
 /* The operands of n tokens from t0, but y; meta gets what the tokens bring. */
 PK_INLINE PkTile
@@ -107,15 +114,14 @@ tile_of(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *ne
 
 /* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
  */
-PK_INLINE void
+TARGET PK_INLINE void
 panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
            void (*multiply)(const PkTile *))
 {
-	PkTokenMeta  meta[PK_PANEL_TOKENS + 1];
-	PkV16        y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
-	PkTile       tile = tile_of(g, panel, t0, n, next, meta);
-	float       *out = g->y + t0 * g->y_stride + panel->row;
-	const float *bias = panel->is_last && g->bias != NULL ? g->bias + panel->row : NULL;
+	PkTokenMeta meta[PK_PANEL_TOKENS + 1];
+	PkV16       y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
+	PkTile      tile = tile_of(g, panel, t0, n, next, meta);
+	float      *out = g->y + t0 * g->y_stride + panel->row;
 
 	tile.y = (float *) y;
 	for (size_t t = 0; t < n; t++)
@@ -126,7 +132,8 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			pk_v_store(out + t * g->y_stride + b * PK_LANES,
-			           bias != NULL ? y[t][b] + pk_v_load(bias + b * PK_LANES) : y[t][b]);
+			           mul_add16(y[t][b], pk_v_load(panel->scale + b * PK_LANES),
+			                     pk_v_load(panel->bias + b * PK_LANES)));
 }
 
 /* The same as two pairs of blocks. */
@@ -138,14 +145,14 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
 	const size_t       n_rows = PK_PAIR_BLOCKS * PK_LANES;
 	float             *y = g->y + t0 * g->y_stride + panel->row;
 	bool               is_first = panel->first_group == 0;
-	bool               has_bias = panel->is_last && g->bias != NULL;
 	PkTokenMeta        meta[PK_PANEL_TOKENS + 1];
 	PkPair             pair = {.tile = tile_of(g, panel, t0, n, next, meta),
 	                           .from = is_first ? zeros : y,
 	                           .from_stride = is_first ? 0 : g->y_stride * sizeof(float),
 	                           .to = y,
 	                           .to_stride = g->y_stride * sizeof(float),
-	                           .bias = has_bias ? g->bias + panel->row : minus_zeros};
+	                           .scale = panel->scale,
+	                           .bias = panel->bias};
 
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
@@ -154,16 +161,17 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
 	pair.tile.w += PK_PAIR_BLOCKS * pair.tile.w_stride;
 	pair.from += is_first ? 0 : n_rows;
 	pair.to += n_rows;
-	pair.bias += has_bias ? n_rows : 0;
+	pair.scale += n_rows;
+	pair.bias += n_rows;
 	multiply(&pair);
 }
 
-PK_TILE_FUNCTIONS(multiply_alone_q8_, PK_GROUP_Q8, PK_AHEAD)
-PK_TILE_FUNCTIONS(multiply_alone_q4_, PK_GROUP_Q4, PK_AHEAD)
-PK_TILE_FUNCTIONS(multiply_several_q8_, PK_GROUP_Q8, PK_NEXT)
-PK_TILE_FUNCTIONS(multiply_several_q4_, PK_GROUP_Q4, PK_NEXT)
-PK_PAIR_FUNCTIONS(multiply_many_q8_, PK_PAIR_GROUP_Q8)
-PK_PAIR_FUNCTIONS(multiply_many_q4_, PK_PAIR_GROUP_Q4)
+PK_TILE_FUNCTIONS(multiply_alone_q8_, Q8, PK_AHEAD)
+PK_TILE_FUNCTIONS(multiply_alone_q4_, Q4, PK_AHEAD)
+PK_TILE_FUNCTIONS(multiply_several_q8_, Q8, PK_NEXT)
+PK_TILE_FUNCTIONS(multiply_several_q4_, Q4, PK_NEXT)
+PK_PAIR_FUNCTIONS(multiply_many_q8_, Q8)
+PK_PAIR_FUNCTIONS(multiply_many_q4_, Q4)
 
 #define TILE(which, n, panel_fn)                                          \
 	TARGET static __attribute__((noinline)) void tile_##which##_##n(      \
@@ -238,38 +246,64 @@ panel_tokens(const PkGemm *g, const Panel *panel, const TileFns *tiles)
 
 /* The next stretch of this panel, or the first of the next; the one at hand after the last row. */
 static const uint8_t *
-next_stretch(const PkGemm *g, size_t block, const Panel *panel, size_t group_bytes)
+next_stretch(const PkGemm *g, size_t block, const Panel *panel, const Format *format)
 {
 	size_t n_panel_rows = PK_TILE_BLOCKS * PK_LANES;
 
 	if (!panel->is_last)
-		return panel->data + panel->n_groups * group_bytes;
+		return panel->data + panel->n_groups * format->group_bytes;
 	block += PK_TILE_BLOCKS;
 	return block * PK_LANES + n_panel_rows <= g->w->n_rows
-	           ? (const uint8_t *) g->w->data + block * panel->block_bytes
+	           ? (const uint8_t *) g->w->data + block * panel->block_bytes + format->head_bytes
 	           : panel->data;
+}
+
+/*
+ * What is done to y at the end of a stretch. Of the last one that is the bias and, of q8, the
+ * scales at the head of the blocks at data; those of the next panel are asked for.
+ */
+static void
+load_ends(const PkGemm *g, const uint8_t *data, const Format *format, Panel *panel)
+{
+	for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
+	{
+		float *scale = panel->scale + b * PK_LANES, *bias = panel->bias + b * PK_LANES;
+		size_t at = b * panel->block_bytes;
+
+		pk_v_store(scale, pk_v_all(1.0f));
+		pk_v_store(bias, pk_v_all(-0.0f));
+		if (panel->is_last && format->head_bytes > 0)
+		{
+			memcpy(scale, data + at, PK_Q8_SCALE_BYTES);
+			__builtin_prefetch(panel->next - format->head_bytes + at, 0, 2);
+		}
+		if (panel->is_last && g->bias != NULL)
+			memcpy(bias, g->bias + panel->row + b * PK_LANES, PK_LANES * sizeof(float));
+	}
 }
 
 /* The whole panels of row blocks [begin, end), stretch by stretch; gives the block after them. */
 static size_t
-panels(const PkGemm *g, size_t begin, size_t end, size_t group_bytes, size_t stretch, Panel *panel,
+panels(const PkGemm *g, size_t begin, size_t end, const Format *format, Panel *panel,
        const TileFns *tiles)
 {
 	size_t n_groups = g->acts->n_groups;
 
-	panel->block_bytes = n_groups * group_bytes;
+	panel->block_bytes = format->head_bytes + n_groups * format->group_bytes;
 	for (; begin + PK_TILE_BLOCKS <= end && (begin + PK_TILE_BLOCKS) * PK_LANES <= g->w->n_rows;
 	     begin += PK_TILE_BLOCKS)
 	{
+		const uint8_t *data = (const uint8_t *) g->w->data + begin * panel->block_bytes;
+
 		panel->row = begin * PK_LANES;
 		for (size_t j = 0; j < n_groups; j += panel->n_groups)
 		{
-			panel->data =
-				(const uint8_t *) g->w->data + begin * panel->block_bytes + j * group_bytes;
+			panel->data = data + format->head_bytes + j * format->group_bytes;
 			panel->first_group = j;
-			panel->n_groups = n_groups - j < stretch ? n_groups - j : stretch;
+			panel->n_groups = n_groups - j < format->stretch ? n_groups - j : format->stretch;
 			panel->is_last = j + panel->n_groups == n_groups;
-			panel->next = next_stretch(g, begin, panel, group_bytes);
+			panel->next = next_stretch(g, begin, panel, format);
+			load_ends(g, data, format, panel);
 			panel_tokens(g, panel, tiles);
 		}
 	}
@@ -287,7 +321,7 @@ gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
 	Panel panel = {.group = PK_Q8_GROUP, .offset = PK_Q8_OFFSET};
 
-	begin = panels(g, begin, end, PK_Q8_GROUP_BYTES, PK_STRETCH_GROUPS_Q8, &panel, &tiles_q8);
+	begin = panels(g, begin, end, &format_q8, &panel, &tiles_q8);
 	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q8, TOKENS);
 }
 
@@ -296,7 +330,7 @@ gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
 	Panel panel = {.group = PK_Q4_GROUP, .offset = PK_Q4_OFFSET};
 
-	begin = panels(g, begin, end, PK_Q4_GROUP_BYTES, PK_STRETCH_GROUPS_Q4, &panel, &tiles_q4);
+	begin = panels(g, begin, end, &format_q4, &panel, &tiles_q4);
 	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q4, TOKENS);
 }
 

@@ -376,7 +376,7 @@ write_tables(Conversion *c, PkHash128 fingerprint, PkError *err)
 {
 	PkImageHeader header = {
 		.endian = PK_IMAGE_ENDIAN,
-		.layout = PK_IMAGE_LAYOUT,
+		.layout = PK_IMAGE_LAYOUT(c->args->quant),
 		.numerics = PK_NUMERICS,
 		.quant = (uint32_t) c->args->quant,
 		.size_bytes = c->layout.size_bytes,

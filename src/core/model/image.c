@@ -153,9 +153,9 @@ pk_image_check_header(const PkImageHeader *header, uint64_t file_size, const cha
 {
 	if (memcmp(header->magic, PK_IMAGE_MAGIC, sizeof(header->magic)) != 0)
 		return pk_error(err, PK_BAD_FILE, "\"%s\" is not a model image", file);
-	if (header->endian != PK_IMAGE_ENDIAN || header->layout != PK_IMAGE_LAYOUT)
+	if (header->endian != PK_IMAGE_ENDIAN || header->layout != PK_IMAGE_LAYOUT(header->quant))
 		return pk_error(err, PK_BAD_FILE, "\"%s\" has image layout %u, this version reads %u", file,
-		                header->layout, (unsigned) PK_IMAGE_LAYOUT);
+		                header->layout, (unsigned) PK_IMAGE_LAYOUT(header->quant));
 	if (!pk_hash_equal(pk_image_header_hash(header), header->header_hash))
 		return pk_error(err, PK_BAD_FILE, "the header of \"%s\" does not match its checksum", file);
 	if (header->size_bytes != file_size)

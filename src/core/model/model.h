@@ -16,12 +16,12 @@
 #include "core/tokenizer/tokenizer.h"
 
 /* Bumped when the bytes of an image mean something else, or other ones are packed. */
-#define PK_IMAGE_LAYOUT 1
+#define PK_IMAGE_LAYOUT(quant) ((quant) == PK_QUANT_Q8 ? 2 : 1)
 /*
  * Bumped when a bit of q8 or q4 output changes; shown in polyko_models and the CHANGELOG. An image
  * that was built under another number is used as it is: its answers are of this number.
  */
-#define PK_NUMERICS 2
+#define PK_NUMERICS 3
 
 typedef struct PkModel PkModel;
 

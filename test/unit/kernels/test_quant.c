@@ -13,7 +13,7 @@
 #define SEED 20261123
 #define FILL 0xa5 /* what is in memory before packing */
 
-/* Largest error, in parts of the largest magnitude of the group. */
+/* Largest error, in parts of the largest magnitude of the group, of q8 of the row. */
 #define BOUND_F16 (1.0 / 2048)  /* half a unit in the last of 11 bits */
 #define TINY_F16 0x1p-25        /* half a step of the subnormal halves */
 #define BOUND_Q8 (0.5001 / 127) /* half a step, and the rounding of the scale */
@@ -67,7 +67,7 @@ test_sizes(void)
 	size_t size = 0;
 
 	pk_matrix_size(PK_QUANT_Q8, 17, 129, &size);
-	is_int((long long) size, 2LL * 2 * (64 + 2048), "q8: 2 blocks of 2 groups");
+	is_int((long long) size, 2LL * (64 + 2 * 2048), "q8: 2 blocks of 2 groups");
 	pk_matrix_size(PK_QUANT_Q4, 17, 65, &size);
 	is_int((long long) size, 2LL * 3 * (32 + 256), "q4: 2 blocks of 3 groups");
 	pk_matrix_size(PK_QUANT_F16, 17, 65, &size);
@@ -84,12 +84,12 @@ test_sizes(void)
 	}
 }
 
-/* Unpack a packed matrix and look at each group's error and at the square error of all. */
+/* Unpack a packed matrix and look at each error, and at the square error of all. */
 static bool
 is_close(PkQuant quant, size_t n_rows, size_t n_cols, float most)
 {
 	float   *w = draw(n_rows * n_cols, most), *row = draw(n_cols, 1);
-	size_t   size, bad, group = quant == PK_QUANT_F16 ? 1 : pk_quant_group(quant);
+	size_t   size, bad, group = quant == PK_QUANT_Q8 ? n_cols : pk_quant_group(quant);
 	uint8_t *packed = room(quant, n_rows, n_cols, &size);
 	PkMatrix m = {quant, n_rows, n_cols, packed};
 	double   bound = quant == PK_QUANT_F32   ? 0

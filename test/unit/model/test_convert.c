@@ -235,7 +235,7 @@ test_config(void)
 	   "end tokens are those of config, generation_config and <|endoftext|>, in the vocabulary");
 	ok(pk_hash_equal(pk_model_info(model)->fingerprint, fingerprint) &&
 	       pk_model_info(model)->quant == PK_QUANT_Q8 &&
-	       pk_model_info(model)->layout == PK_IMAGE_LAYOUT &&
+	       pk_model_info(model)->layout == PK_IMAGE_LAYOUT(PK_QUANT_Q8) &&
 	       pk_model_info(model)->numerics == PK_NUMERICS,
 	   "the image knows what it is");
 	is_str(pk_model_info(model)->unicode_version, pk_unicode_version(), "and its Unicode version");

@@ -240,12 +240,14 @@ static void
 other_quant(PkImageHeader *header)
 {
 	header->quant = PK_N_QUANT;
+	header->layout = PK_IMAGE_LAYOUT(PK_N_QUANT);
 }
 
 static void
 f32_instead(PkImageHeader *header)
 {
 	header->quant = PK_QUANT_F32;
+	header->layout = PK_IMAGE_LAYOUT(PK_QUANT_F32);
 }
 
 static void
