@@ -3,7 +3,8 @@
  *    A stretch of groups of one block of 16 rows times up to 32 tokens, on AMX tiles.
  *
  * Steps in which some sequences are decoded together are bound by memory, so each line of weights
- * is read once, in the order of the file, and asked for 4 kB before. Weights of q8 are the second
+ * is read once, in the order of the file (the scales of a block of q8 after it), and asked for 4 kB
+ * before. Weights of q8 are the second
  * operand of tdpbsud as they lie there; the offset with which they are stored is taken back with
  * the sum of the activations, as vnni does it. Those of q4 are widened two groups ahead, as tiles
  * are not loaded from stores that are under way. The float part of a group is that of gemm.h, and

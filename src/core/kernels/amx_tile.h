@@ -49,8 +49,8 @@ typedef struct PkAmxChunk
 	float         *out;               /* y of the first token, each out_stride further */
 	size_t         out_stride;
 	bool           is_continued; /* out holds what the stretches before gave */
-	/* y * factor + bias leaves; 1 and -0 change nothing */
-	PkV16          factor[PK_AMX_BLOCKS], bias[PK_AMX_BLOCKS];
+	/* y * row_scale + bias leaves; 1 and -0 change nothing */
+	PkV16          row_scale[PK_AMX_BLOCKS], bias[PK_AMX_BLOCKS];
 	/*
 	 * Prefetched beside each group, and moved on: lines of each block of the next stretch, and the
 	 * two lines where y of some tokens goes.
@@ -185,8 +185,8 @@ pk_amx_end(PkAmxChunk *c, size_t group, bool is_signed, size_t n)
 		pk_amx_add(c, t, c->n_groups - 1, group, is_signed, w_scale, y);
 #pragma GCC unroll 2
 		for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-			y[b] =
-				(PkV16) _mm512_fmadd_ps((__m512) y[b], (__m512) c->factor[b], (__m512) c->bias[b]);
+			y[b] = (PkV16) _mm512_fmadd_ps((__m512) y[b], (__m512) c->row_scale[b],
+			                               (__m512) c->bias[b]);
 		memcpy(out, y, sizeof(y));
 		out += c->out_stride;
 	}

@@ -10,7 +10,8 @@
  * marked "tier" (f16 products). What makes that true: sums run in PK_LANES (16) fixed lanes with
  * one written tree; products and sums are separate IEEE operations (core is built with
  * -ffp-contract=off), except where every tier fuses them: in attention, the last step of a group of
- * q8 and q4, exp and GELU; integer sums are exact; exp and GELU are ours.
+ * q8 and q4, the scale of a row of q8 with its bias, exp and GELU; integer sums are exact; exp and
+ * GELU are ours.
  *
  * Shape letters: T tokens, N output rows, K inputs, E hidden, H heads, D head size, V vocabulary.
  * Buffers are PK_ALIGNMENT-aligned where it says "aligned", and never alias unless it says so.
@@ -28,7 +29,7 @@
 #define PK_ATTEND_QUERIES 8
 
 /*
- * Activations of T tokens, quantised to int8 per group for q8 and q4 (group of the weights).
+ * Activations of T tokens, quantised to int8 per group for q8 and q4 (pk_quant_group()).
  * K_pad = K rounded up to the group; padding is zero. All arrays aligned, row stride as named.
  */
 typedef struct PkActs
@@ -49,7 +50,7 @@ typedef struct PkGemm
 {
 	const PkMatrix *w;
 	const PkActs   *acts;
-	const float    *bias; /* (N) or NULL; added last */
+	const float    *bias; /* (N) or NULL; added last, in q8 fused with the scale of the row */
 	float          *y;    /* (T, N), stride y_stride floats; rows beyond N are not written */
 	size_t          y_stride;
 } PkGemm;

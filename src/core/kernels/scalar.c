@@ -3,8 +3,10 @@
  *    The reference tier: the definition of each operation, in plain C for any machine.
  *
  * A product of q8 or q4, for output row r and token t: for each group in order
- *     dot = sum of w * q in integers;  y = fma((float) dot * w_scale, q_scale, y)
- * then + bias. f16: for each k in order y = fma(x, w, y), then + bias.
+ *     dot = sum of w * q in integers
+ *     y = fma((float) dot, q_scale, y), of q4 fma((float) dot * w_scale, q_scale, y)
+ * then y = fma(y, w_scale, bias), of q4 y + bias. f16: for each k in order y = fma(x, w, y), then +
+ * bias.
  */
 #include "core/kernels/gemm.h"
 #include "core/kernels/tiers.h"

@@ -27,7 +27,7 @@ typedef struct PkPair
 	size_t       from_stride;
 	float       *to; /* y after it */
 	size_t       to_stride;
-	const float *scale, *bias; /* 32 floats each: y * scale + bias leaves */
+	const float *row_scale, *bias; /* 32 floats each: y * row_scale + bias leaves */
 } PkPair;
 
 /* One activation quad with 2 vectors of weights. */
@@ -134,7 +134,7 @@ typedef struct PkPair
 		                 "mov %[bias], %[left]\n\t"                                            \
 		                 "vmovups (%[left]), %%zmm0\n\t"                                       \
 		                 "vmovups 64(%[left]), %%zmm1\n\t"                                     \
-		                 "mov %[scale], %[left]\n\t"                                           \
+		                 "mov %[row_scale], %[left]\n\t"                                       \
 		                 "vmovups (%[left]), %%zmm2\n\t"                                       \
 		                 "vmovups 64(%[left]), %%zmm3\n\t"                                     \
 		                 "mov %[to], %[left]\n\t"                                              \
@@ -145,7 +145,7 @@ typedef struct PkPair
 		                   [qs3] "r"(3 * pair->tile.q_stride), [qs5] "r"(5 * pair->tile.q_stride), \
 		                   [from] "m"(pair->from), [from_stride] "m"(pair->from_stride),       \
 		                   [to] "m"(pair->to), [to_stride] "m"(pair->to_stride),               \
-		                   [scale] "m"(pair->scale), [bias] "m"(pair->bias)                    \
+		                   [row_scale] "m"(pair->row_scale), [bias] "m"(pair->bias)            \
 		                 : "cc", "memory", PK_CLOBBERED_ZMM);                                  \
 		return next;                                                                           \
 	}

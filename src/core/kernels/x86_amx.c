@@ -90,7 +90,7 @@ widen_q4(uint8_t *out, const uint8_t *group, size_t n_groups)
 	}
 }
 
-/* What a call keeps on its stack: some 125 kB. */
+/* What a call keeps on its stack: some 120 kB. */
 typedef struct Scratch
 {
 	PkAmxChunk chunk;
@@ -134,7 +134,7 @@ load_meta(const PkActs *acts, const Range *range, Scratch *s)
  */
 PK_INLINE void
 point_ahead(const PkGemm *g, const Range *range, size_t block, size_t block_bytes,
-            size_t group_bytes, PkAmxChunk *c)
+            size_t head_bytes, size_t group_bytes, PkAmxChunk *c)
 {
 	size_t n_chunks = (range->n_tokens + PK_AMX_TOKENS - 1) / PK_AMX_TOKENS;
 	size_t n_lines = (group_bytes + PK_ALIGNMENT - 1) / PK_ALIGNMENT;
@@ -151,7 +151,13 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t block_byte
 		return;
 	c->n_lines = (n_lines + n_chunks - 1) / n_chunks;
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
-		c->next[b] = (const uint8_t *) g->w->data + (block + b) * block_bytes + j * group_bytes;
+	{
+		const uint8_t *head = (const uint8_t *) g->w->data + (block + b) * block_bytes;
+
+		c->next[b] = head + head_bytes + j * group_bytes;
+		if (head_bytes > 0 && range->j1 == g->acts->n_groups)
+			__builtin_prefetch(head, 0, 2);
+	}
 }
 
 /*
@@ -159,16 +165,16 @@ point_ahead(const PkGemm *g, const Range *range, size_t block, size_t block_byte
  * q8, the scales at the head of the blocks at data.
  */
 TARGET PK_INLINE void
-load_ends(const PkGemm *g, const Range *range, size_t row, const uint8_t *data, size_t block_bytes,
-          bool is_q8, PkAmxChunk *c)
+load_scale_and_bias(const PkGemm *g, const Range *range, size_t row, const uint8_t *data,
+                    size_t block_bytes, bool is_q8, PkAmxChunk *c)
 {
 	bool is_last = range->j1 == g->acts->n_groups;
 	bool has_bias = is_last && g->bias != NULL;
 
 	for (size_t b = 0; b < PK_AMX_BLOCKS; b++)
 	{
-		c->factor[b] = (PkV16) (is_last && is_q8 ? _mm512_loadu_ps(data + b * block_bytes)
-		                                         : _mm512_set1_ps(1.0f));
+		c->row_scale[b] = (PkV16) (is_last && is_q8 ? _mm512_loadu_ps(data + b * block_bytes)
+		                                            : _mm512_set1_ps(1.0f));
 		c->bias[b] = (PkV16) (has_bias ? _mm512_loadu_ps(g->bias + row + b * PK_LANES)
 		                               : _mm512_set1_ps(-0.0f));
 	}
@@ -221,8 +227,8 @@ multiply_panel(const PkGemm *g, const Range *range, size_t block, Scratch *s, bo
 		(is_q8 ? widen_q8 : widen_q4)(s->wide[b], c->w[b], c->n_groups);
 		c->w[b] = s->wide[b];
 	}
-	point_ahead(g, range, block, block_bytes, group_bytes, c);
-	load_ends(g, range, block * PK_LANES, data, block_bytes, is_q8, c);
+	point_ahead(g, range, block, block_bytes, head_bytes, group_bytes, c);
+	load_scale_and_bias(g, range, block * PK_LANES, data, block_bytes, is_q8, c);
 	c->q_stride = g->acts->q_stride;
 	c->out_stride = g->y_stride;
 	c->is_continued = range->j0 > 0;

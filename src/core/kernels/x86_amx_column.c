@@ -63,12 +63,12 @@ TARGET static void
 store_y(const PkGemm *g, size_t block, const uint8_t *data, bool is_q8, const PkV16 *y)
 {
 	const size_t row = block * PK_LANES;
-	const __m512 factor = is_q8 ? _mm512_loadu_ps(data) : _mm512_set1_ps(1.0f);
+	const __m512 row_scale = is_q8 ? _mm512_loadu_ps(data) : _mm512_set1_ps(1.0f);
 	const __m512 bias = g->bias != NULL ? _mm512_loadu_ps(g->bias + row) : _mm512_set1_ps(-0.0f);
 
 	for (size_t t = 0; t < g->acts->n_tokens; t++)
 		_mm512_storeu_ps(g->y + t * g->y_stride + row,
-		                 _mm512_fmadd_ps((__m512) y[t], factor, bias));
+		                 _mm512_fmadd_ps((__m512) y[t], row_scale, bias));
 }
 
 TARGET size_t
@@ -102,6 +102,8 @@ pk_amx_columns(const PkGemm *g, size_t begin, size_t end, bool is_q8)
 				load_meta(acts, j, c.n_groups, is_q8, meta);
 			loaded = j;
 			c.w = data + head_bytes + j * group_bytes;
+			if (j == 0 && head_bytes > 0) /* the line that the head has moved out of sight */
+				__builtin_prefetch(c.w + PK_AMX_AHEAD - PK_AMX_BYTES, 0, 2);
 			c.q = acts->q + j * group;
 			multiply(&c);
 		}

@@ -53,30 +53,33 @@ quad(PkI16 sum, const uint8_t *stored, const int8_t *acts)
 #define HAS_OFFSET true
 #define TARGET PK_TARGET_VNNI
 
+/* How blocks of a format lie. */
+typedef struct Format
+{
+	size_t  group; /* inputs */
+	int32_t offset;
+	size_t  head_bytes, group_bytes; /* of a block, where q8 has its scales, and of a group */
+	size_t  stretch;                 /* most groups of a stretch */
+} Format;
+
+static const Format format_q8 = {PK_Q8_GROUP, PK_Q8_OFFSET, PK_Q8_SCALE_BYTES, PK_Q8_GROUP_BYTES,
+                                 PK_STRETCH_GROUPS_Q8};
+static const Format format_q4 = {PK_Q4_GROUP, PK_Q4_OFFSET, 0, PK_Q4_GROUP_BYTES,
+                                 PK_STRETCH_GROUPS_Q4};
+
 /* A stretch of groups of a panel. */
 typedef struct Panel
 {
+	const Format  *format;
 	const uint8_t *data; /* group first_group of the first block */
 	size_t         block_bytes;
 	size_t         row;
 	size_t         first_group, n_groups;
-	size_t         group; /* inputs */
-	int32_t        offset;
 	bool           is_last; /* of the panel */
 	const uint8_t *next;    /* where the next stretch begins, or data */
-	/* y * scale + bias leaves: of the last stretch those of q8 and g, else 1 and -0 */
-	float          scale[PK_TILE_BLOCKS * PK_LANES], bias[PK_TILE_BLOCKS * PK_LANES];
+	/* y * row_scale + bias leaves: of the last stretch those of q8 and g, else 1 and -0 */
+	float          row_scale[PK_TILE_BLOCKS * PK_LANES], bias[PK_TILE_BLOCKS * PK_LANES];
 } Panel;
-
-/* What the formats differ in. */
-typedef struct Format
-{
-	size_t head_bytes, group_bytes; /* of a block, where q8 has its scales, and of a group */
-	size_t stretch;                 /* most groups of one */
-} Format;
-
-static const Format format_q8 = {PK_Q8_SCALE_BYTES, PK_Q8_GROUP_BYTES, PK_STRETCH_GROUPS_Q8};
-static const Format format_q4 = {0, PK_Q4_GROUP_BYTES, PK_STRETCH_GROUPS_Q4};
 
 /* What a tile prefetches: a block of the next stretch, and the one stride bytes behind it. */
 typedef struct Next
@@ -101,10 +104,10 @@ tile_of(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *ne
 {
 	const PkActs *acts = g->acts;
 
-	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->offset, t0, n, meta);
+	pk_load_meta(acts, panel->first_group, panel->n_groups, panel->format->offset, t0, n, meta);
 	return (PkTile){.w = panel->data,
 	                .w_stride = panel->block_bytes,
-	                .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->group,
+	                .q = acts->q + t0 * acts->q_stride + panel->first_group * panel->format->group,
 	                .q_stride = acts->q_stride,
 	                .n_groups = panel->n_groups,
 	                .meta = meta,
@@ -112,8 +115,7 @@ tile_of(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *ne
 	                .next_stride = next->stride};
 }
 
-/* y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions.
- */
+/* y of n tokens from t0 after this stretch, from what it is before. */
 TARGET PK_INLINE void
 panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
            void (*multiply)(const PkTile *))
@@ -132,7 +134,7 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			pk_v_store(out + t * g->y_stride + b * PK_LANES,
-			           mul_add16(y[t][b], pk_v_load(panel->scale + b * PK_LANES),
+			           mul_add16(y[t][b], pk_v_load(panel->row_scale + b * PK_LANES),
 			                     pk_v_load(panel->bias + b * PK_LANES)));
 }
 
@@ -151,7 +153,7 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
 	                           .from_stride = is_first ? 0 : g->y_stride * sizeof(float),
 	                           .to = y,
 	                           .to_stride = g->y_stride * sizeof(float),
-	                           .scale = panel->scale,
+	                           .row_scale = panel->row_scale,
 	                           .bias = panel->bias};
 
 	for (size_t t = 0; t < n; t++)
@@ -161,7 +163,7 @@ panel_pairs(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next
 	pair.tile.w += PK_PAIR_BLOCKS * pair.tile.w_stride;
 	pair.from += is_first ? 0 : n_rows;
 	pair.to += n_rows;
-	pair.scale += n_rows;
+	pair.row_scale += n_rows;
 	pair.bias += n_rows;
 	multiply(&pair);
 }
@@ -246,36 +248,39 @@ panel_tokens(const PkGemm *g, const Panel *panel, const TileFns *tiles)
 
 /* The next stretch of this panel, or the first of the next; the one at hand after the last row. */
 static const uint8_t *
-next_stretch(const PkGemm *g, size_t block, const Panel *panel, const Format *format)
+next_stretch(const PkGemm *g, size_t block, const Panel *panel)
 {
 	size_t n_panel_rows = PK_TILE_BLOCKS * PK_LANES;
 
 	if (!panel->is_last)
-		return panel->data + panel->n_groups * format->group_bytes;
+		return panel->data + panel->n_groups * panel->format->group_bytes;
 	block += PK_TILE_BLOCKS;
 	return block * PK_LANES + n_panel_rows <= g->w->n_rows
-	           ? (const uint8_t *) g->w->data + block * panel->block_bytes + format->head_bytes
+	           ? (const uint8_t *) g->w->data + block * panel->block_bytes +
+	                 panel->format->head_bytes
 	           : panel->data;
 }
 
 /*
  * What is done to y at the end of a stretch. Of the last one that is the bias and, of q8, the
- * scales at the head of the blocks at data; those of the next panel are asked for.
+ * scales at the head of its blocks; those of the next panel are asked for.
  */
 static void
-load_ends(const PkGemm *g, const uint8_t *data, const Format *format, Panel *panel)
+load_scale_and_bias(const PkGemm *g, const uint8_t *blocks, Panel *panel)
 {
+	size_t head_bytes = panel->format->head_bytes;
+
 	for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 	{
-		float *scale = panel->scale + b * PK_LANES, *bias = panel->bias + b * PK_LANES;
+		float *row_scale = panel->row_scale + b * PK_LANES, *bias = panel->bias + b * PK_LANES;
 		size_t at = b * panel->block_bytes;
 
-		pk_v_store(scale, pk_v_all(1.0f));
+		pk_v_store(row_scale, pk_v_all(1.0f));
 		pk_v_store(bias, pk_v_all(-0.0f));
-		if (panel->is_last && format->head_bytes > 0)
+		if (panel->is_last && head_bytes > 0)
 		{
-			memcpy(scale, data + at, PK_Q8_SCALE_BYTES);
-			__builtin_prefetch(panel->next - format->head_bytes + at, 0, 2);
+			memcpy(row_scale, blocks + at, PK_Q8_SCALE_BYTES);
+			__builtin_prefetch(panel->next - head_bytes + at, 0, 2);
 		}
 		if (panel->is_last && g->bias != NULL)
 			memcpy(bias, g->bias + panel->row + b * PK_LANES, PK_LANES * sizeof(float));
@@ -284,27 +289,27 @@ load_ends(const PkGemm *g, const uint8_t *data, const Format *format, Panel *pan
 
 /* The whole panels of row blocks [begin, end), stretch by stretch; gives the block after them. */
 static size_t
-panels(const PkGemm *g, size_t begin, size_t end, const Format *format, Panel *panel,
-       const TileFns *tiles)
+panels(const PkGemm *g, size_t begin, size_t end, const Format *format, const TileFns *tiles)
 {
 	size_t n_groups = g->acts->n_groups;
+	Panel  panel = {.format = format,
+	                .block_bytes = format->head_bytes + n_groups * format->group_bytes};
 
-	panel->block_bytes = format->head_bytes + n_groups * format->group_bytes;
 	for (; begin + PK_TILE_BLOCKS <= end && (begin + PK_TILE_BLOCKS) * PK_LANES <= g->w->n_rows;
 	     begin += PK_TILE_BLOCKS)
 	{
-		const uint8_t *data = (const uint8_t *) g->w->data + begin * panel->block_bytes;
+		const uint8_t *blocks = (const uint8_t *) g->w->data + begin * panel.block_bytes;
 
-		panel->row = begin * PK_LANES;
-		for (size_t j = 0; j < n_groups; j += panel->n_groups)
+		panel.row = begin * PK_LANES;
+		for (size_t j = 0; j < n_groups; j += panel.n_groups)
 		{
-			panel->data = data + format->head_bytes + j * format->group_bytes;
-			panel->first_group = j;
-			panel->n_groups = n_groups - j < format->stretch ? n_groups - j : format->stretch;
-			panel->is_last = j + panel->n_groups == n_groups;
-			panel->next = next_stretch(g, begin, panel, format);
-			load_ends(g, data, format, panel);
-			panel_tokens(g, panel, tiles);
+			panel.data = blocks + format->head_bytes + j * format->group_bytes;
+			panel.first_group = j;
+			panel.n_groups = n_groups - j < format->stretch ? n_groups - j : format->stretch;
+			panel.is_last = j + panel.n_groups == n_groups;
+			panel.next = next_stretch(g, begin, &panel);
+			load_scale_and_bias(g, blocks, &panel);
+			panel_tokens(g, &panel, tiles);
 		}
 	}
 	return begin;
@@ -319,19 +324,15 @@ panels(const PkGemm *g, size_t begin, size_t end, const Format *format, Panel *p
 TARGET static void
 gemm_q8(const PkGemm *g, size_t begin, size_t end)
 {
-	Panel panel = {.group = PK_Q8_GROUP, .offset = PK_Q8_OFFSET};
-
-	begin = panels(g, begin, end, &format_q8, &panel, &tiles_q8);
-	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q8, TOKENS);
+	begin = panels(g, begin, end, &format_q8, &tiles_q8);
+	PK_GEMM_LOOP(g, begin, end, PK_Q8_BLOCK_BYTES(g->acts->n_groups), TILE_Q8, TOKENS);
 }
 
 TARGET static void
 gemm_q4(const PkGemm *g, size_t begin, size_t end)
 {
-	Panel panel = {.group = PK_Q4_GROUP, .offset = PK_Q4_OFFSET};
-
-	begin = panels(g, begin, end, &format_q4, &panel, &tiles_q4);
-	PK_GEMM_LOOP(g, begin, end, panel.block_bytes, TILE_Q4, TOKENS);
+	begin = panels(g, begin, end, &format_q4, &tiles_q4);
+	PK_GEMM_LOOP(g, begin, end, g->acts->n_groups * PK_Q4_GROUP_BYTES, TILE_Q4, TOKENS);
 }
 
 const PkKernels pk_kernels_vnni = {

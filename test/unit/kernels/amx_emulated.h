@@ -4,6 +4,7 @@
  *
  * They do what Intel's manual says: tiles have the configured rows and bytes, what lies beyond is
  * zero, and configuring makes all zero. What a processor would refuse is counted and does nothing.
+ * What can't be seen with them is a mistake in the assembly of amx_ops.h itself.
  */
 #ifndef PK_AMX_OPS_H
 #define PK_AMX_OPS_H
@@ -27,8 +28,8 @@ typedef struct EmulatedTile
 	uint8_t row[16][64];
 } EmulatedTile;
 
-static _Thread_local EmulatedTile emulated[8];
-static _Thread_local size_t       emulated_n_faults;
+static EmulatedTile emulated[8];
+static size_t       emulated_n_faults;
 
 static bool
 emulated_fault(bool is_fault)
@@ -41,18 +42,20 @@ emulated_fault(bool is_fault)
 static void
 emulate_configure(const uint8_t *config)
 {
-	bool is_bad = config[0] != 1 || config[1] != 0;
+	EmulatedTile tiles[8] = {0};
+	bool         is_bad = config[0] != 1;
 
-	memset(emulated, 0, sizeof(emulated));
+	for (size_t i = 1; i < 64; i++) /* all but the palette and what 8 tiles are */
+		is_bad |= (i < 16 || (i >= 32 && i < 48) || i >= 56) && config[i] != 0;
 	for (size_t i = 0; i < 8; i++)
 	{
 		size_t n_rows = config[48 + i], row_bytes = config[16 + 2 * i] + 256 * config[17 + 2 * i];
 
 		is_bad |= (n_rows == 0) != (row_bytes == 0) || n_rows > 16 || row_bytes > 64;
-		if (!is_bad)
-			emulated[i].n_rows = n_rows, emulated[i].row_bytes = row_bytes;
+		tiles[i].n_rows = n_rows, tiles[i].row_bytes = row_bytes;
 	}
-	emulated_fault(is_bad);
+	if (!emulated_fault(is_bad))
+		memcpy(emulated, tiles, sizeof(emulated));
 }
 
 static void

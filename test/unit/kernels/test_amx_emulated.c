@@ -17,6 +17,7 @@
 
 #include "amx_emulated.h"
 
+/* Both files with other names of what they export, and of what both call the same. */
 #define pk_kernels_amx emulated_amx
 #define pk_amx_columns emulated_columns
 #include "core/kernels/x86_amx_column.c"

@@ -231,6 +231,12 @@ other_layout(PkImageHeader *header)
 }
 
 static void
+first_layout(PkImageHeader *header)
+{
+	header->layout = 1;
+}
+
+static void
 first_numerics(PkImageHeader *header)
 {
 	header->numerics = 1;
@@ -308,6 +314,8 @@ test_forged(void)
 	ok(try_open(&err) == PK_OK, "an image of a version with other numerics is used");
 	forge(other_magic, "not a model image", "another magic is refused");
 	forge(other_layout, "layout", "another layout is refused");
+	forge(first_layout, "layout 1, this version reads 2",
+	      "q8 with scales in each group is refused");
 	forge(other_quant, "out of range", "an unknown quantization is refused");
 	forge(f32_instead, "bytes", "a quantization that does not fit the size is refused");
 	forge(more_layers, "bytes", "a configuration that does not fit the size is refused");
