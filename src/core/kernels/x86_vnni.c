@@ -115,8 +115,11 @@ tile_of(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *ne
 	                .next_stride = next->stride};
 }
 
-/* y of n tokens from t0 after this stretch, from what it is before. */
-TARGET PK_INLINE void
+/*
+ * y of n tokens from t0 after this stretch, from what it is before. Inlined into TARGET functions,
+ * as are those that it has pointers to.
+ */
+PK_INLINE void
 panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next *next,
            void (*multiply)(const PkTile *))
 {
@@ -124,6 +127,7 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	PkV16       y[PK_PANEL_TOKENS][PK_TILE_BLOCKS];
 	PkTile      tile = tile_of(g, panel, t0, n, next, meta);
 	float      *out = g->y + t0 * g->y_stride + panel->row;
+	PkMulAddFn  mul_add = mul_add16;
 
 	tile.y = (float *) y;
 	for (size_t t = 0; t < n; t++)
@@ -134,8 +138,8 @@ panel_tile(const PkGemm *g, const Panel *panel, size_t t0, size_t n, const Next 
 	for (size_t t = 0; t < n; t++)
 		for (size_t b = 0; b < PK_TILE_BLOCKS; b++)
 			pk_v_store(out + t * g->y_stride + b * PK_LANES,
-			           mul_add16(y[t][b], pk_v_load(panel->row_scale + b * PK_LANES),
-			                     pk_v_load(panel->bias + b * PK_LANES)));
+			           mul_add(y[t][b], pk_v_load(panel->row_scale + b * PK_LANES),
+			                   pk_v_load(panel->bias + b * PK_LANES)));
 }
 
 /* The same as two pairs of blocks. */

